@@ -1,0 +1,1 @@
+"""Swarm learning, peer to peer."""

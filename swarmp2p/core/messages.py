@@ -1,0 +1,74 @@
+"""Bodies of the signed off-chain messages (docs/protocol.md, section 7), and the unsigned hint."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from swarmp2p.core.types import Address, Bitmap, Digest, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """"I merged this slice of these inputs, and its leaf list hashes to this digest.\""""
+
+    round: int
+    inputs: Digest
+    excluded: Bitmap
+    slice: int
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """"This is the merged model; I recomputed the slices in `mask`." `merged` = 0 and no slices: abort the round."""
+
+    round: int
+    inputs: Digest
+    excluded: Bitmap
+    merged: Digest
+    slices: tuple[Digest, ...]
+    """The slice digests themselves; the typed hash covers keccak256 of their concatenation."""
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """"The update of this member cannot be had / is wrong at this chunk.\""""
+
+    round: int
+    inputs: Digest
+    member: int
+    reason: Reason
+    chunk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """Leave to enrol: signed by kInvite founders or by more than half of the ACTIVE members."""
+
+    invitee: Address
+    term: int
+    max_weight: int
+    expires: int
+    stake: int
+    purpose: Digest
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """"I submitted this update": a wake-up, never evidence."""
+
+    round: int
+    digest: Digest
+
+
+RoundMessage: TypeAlias = Claim | Attestation | Objection
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A round message with its member and 65-byte signature (r, s, v). Whoever makes one has checked the signature."""
+
+    body: RoundMessage
+    signer: Address
+    signature: bytes

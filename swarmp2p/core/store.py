@@ -1,0 +1,137 @@
+"""What a peer holds of its own: the third of `decide`'s arguments is the time, the second is this.
+
+Facts are written by whoever carries out the actions (the trio driver, the simulator); `decide` only reads. What must
+survive a crash is in the journal: own signatures, the own update, evaluated reports (docs/protocol.md, section 10).
+"""
+
+from dataclasses import dataclass, field
+
+from swarmp2p.core.messages import Attestation, Claim, Objection, Signed
+from swarmp2p.core.types import Address, Bitmap, Digest, Reason, ReportFlag
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """An own update that is flushed to disk: weights trained from the head `base`."""
+
+    base: Digest
+    digest: Digest
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Own validation of a head. `metric` is fixed-point with 6 decimals."""
+
+    head: Digest
+    metric: int
+    flags: ReportFlag
+
+
+@dataclass(slots=True)
+class RoundStore:
+    """Evidence of one round, thrown away when `(round, inputs)` of the sealed round changes."""
+
+    round: int
+    inputs: Digest
+    seal_seen: float
+    """When this peer first saw the round sealed, on its own clock."""
+    claimed_at: dict[Bitmap, float] = field(default_factory=dict)
+    """Per excluded mask: when every slice first had q equal claims."""
+    covered_at: dict[Bitmap, float] = field(default_factory=dict)
+    """Per excluded mask: when the attestations first covered every slice q times."""
+    leaf_lists: set[int] = field(default_factory=set)
+    """Members whose update's leaf list is held and fits its digest."""
+    failing: dict[int, float] = field(default_factory=dict)
+    """Members whose content could not be had from anyone: time of the first failure since the last success."""
+    invalid: dict[int, int] = field(default_factory=dict)
+    """Members whose update this peer itself found wrong: the chunk."""
+    refuted: set[tuple[Address, int, int]] = field(default_factory=set)
+    """(objector, member, chunk) of INVALID objections that this peer checked and found untrue."""
+    signed: dict[Address, dict[object, Signed]] = field(default_factory=dict)
+    """Every verified message, by signer and by what it is about; own ones included. See `add`."""
+    computed: dict[tuple[Bitmap, int], Digest] = field(default_factory=dict)
+    """(excluded, slice) that this peer merged and flushed: the slice's digest."""
+    slice_lists: set[Digest] = field(default_factory=set)
+    """Slice digests whose leaf list is held."""
+    slices_held: set[tuple[Bitmap, int, Digest]] = field(default_factory=set)
+    """Merged slices whose chunks are all on disk, verified and flushed."""
+    roots: dict[tuple[Bitmap, tuple[Digest, ...]], Digest] = field(default_factory=dict)
+    """Merged model digests that this peer built from leaf lists."""
+
+    def add(self, message: Signed) -> bool:
+        """Take in a verified message of this round; True if it says something new.
+
+        Kept per signer: one claim for each (excluded, slice), the widest attestation for each (excluded, merged,
+        slices), one objection for each (member, reason). The first of two contradicting claims wins here; reporting
+        the contradiction is the business of the money layer.
+        """
+        body = message.body
+        if body.round != self.round or body.inputs != self.inputs:
+            return False
+        key: object
+        if isinstance(body, Claim):
+            key = ("claim", body.excluded, body.slice)
+        elif isinstance(body, Attestation):
+            key = ("attestation", body.excluded, body.merged, body.slices)
+        else:
+            key = ("objection", body.member, body.reason)
+        mine = self.signed.setdefault(message.signer, {})
+        known = mine.get(key)
+        if known is not None:
+            if not isinstance(body, Attestation) or not isinstance(known.body, Attestation):
+                return False
+            if body.mask | known.body.mask == known.body.mask:
+                return False
+        mine[key] = message
+        return True
+
+    def messages(self) -> list[Signed]:
+        """Every message held, ordered by signer."""
+        return [m for signer in sorted(self.signed) for m in self.signed[signer].values()]
+
+    def claims(self, excluded: Bitmap, slice_: int) -> dict[Digest, set[Address]]:
+        """Who claims which digest for a slice, given the exclusions."""
+        found: dict[Digest, set[Address]] = {}
+        for signer, by_key in self.signed.items():
+            message = by_key.get(("claim", excluded, slice_))
+            if message is not None and isinstance(message.body, Claim):
+                found.setdefault(message.body.digest, set()).add(signer)
+        return found
+
+    def attestations(self, excluded: Bitmap) -> dict[tuple[Digest, tuple[Digest, ...]], dict[Address, Signed]]:
+        """Attestations under these exclusions, grouped by (merged, slices)."""
+        found: dict[tuple[Digest, tuple[Digest, ...]], dict[Address, Signed]] = {}
+        for signer, by_key in self.signed.items():
+            for message in by_key.values():
+                body = message.body
+                if isinstance(body, Attestation) and body.excluded == excluded:
+                    found.setdefault((body.merged, body.slices), {})[signer] = message
+        return found
+
+    def objectors(self, member: int, reason: Reason) -> set[Address]:
+        """Who objects to a member's update for this reason."""
+        return {
+            signer
+            for signer, by_key in self.signed.items()
+            if (message := by_key.get(("objection", member, reason))) is not None and isinstance(message.body, Objection)
+        }
+
+
+@dataclass(slots=True)
+class Store:
+    """A peer's own state."""
+
+    me: Address
+    weight: int
+    """Weight that this peer declares."""
+    applied: Digest | None = None
+    """Head whose weights the learner has (None after a restart)."""
+    held: set[Digest] = field(default_factory=set)
+    """Files held whole, by digest."""
+    update: Update | None = None
+    report: Report | None = None
+    round: RoundStore | None = None
+    started_at: float = 0.0
+    """When this process started, on its own clock."""
+    stopped_seen: float | None = None
