@@ -66,6 +66,10 @@ class View:
     improved: int
     metric_sum: int
     metric_weight: int
+    reported: Bitmap
+    """Members that reported on the head: with this round's submitUpdate or, after STOPPED, with report()."""
+    included: Bitmap
+    """Members whose updates the head was merged from; 0: the head is the genesis."""
     members: tuple[Member, ...]
     """Every member that holds an index, ascending by index."""
     block_number: int

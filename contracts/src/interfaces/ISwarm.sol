@@ -99,6 +99,10 @@ interface ISwarm {
         uint16 improved;
         int128 metricSum;
         uint64 metricWeight;
+        // Members that reported on the head: with this round's submitUpdate or, after STOPPED, with report().
+        uint256 reported;
+        // Members whose updates the head was merged from (results[headRound].included); 0 for the genesis.
+        uint256 included;
         MemberView[] members;
         uint64 blockNumber;
         uint40 blockTimestamp;
