@@ -29,6 +29,14 @@ class SchemaMismatch(SwarmError):
     """A model's names, shapes or dtypes differ from the genesis."""
 
 
+class MalformedModel(SchemaMismatch):
+    """A file is not safetensors, is truncated, or its head does not describe its bytes."""
+
+
+class KernelFault(SwarmError):
+    """This machine's arithmetic does not give the bits that every member must get: it must not attest merges."""
+
+
 class InvalidUpdate(SwarmError):
     """Weights with NaN, infinity or values beyond maxAbs.
 
