@@ -103,3 +103,11 @@ class LearnerFailed(SwarmError):
 
 class SwarmWaiting(SwarmError):
     """A merge did not happen within the timeout; the swarm waits for others. Training may go on."""
+
+
+class PeerUnreachable(SwarmError):
+    """A member is not connected, or does not speak a protocol."""
+
+
+class MessageRefused(SwarmError):
+    """Bytes from another peer that are not a well-formed message."""
