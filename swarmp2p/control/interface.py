@@ -1,0 +1,119 @@
+"""What the control layer offers to the peer: one interface, whatever chain is behind it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from swarmp2p.core.config import Config
+from swarmp2p.core.messages import Invite, Signed
+from swarmp2p.core.types import Address, Bitmap, Digest, ReportFlag
+from swarmp2p.core.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A transaction that the chain accepted and that did what it was sent for."""
+
+    hash: bytes
+    block_number: int
+    gas_used: int
+    contract: Address | None = None
+    """Address of the contract that it created, if it was a deployment."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundResult:
+    """What the contract keeps of a merged round (`results[round]`); `merged` is NO_DIGEST for one that merged nothing."""
+
+    merged: Digest
+    included: Bitmap
+    parent_round: int
+    block_number: int
+
+
+class PendingTransaction(Protocol):
+    """A transaction that was signed and perhaps sent, as a journal gives it back."""
+
+    @property
+    def intent(self) -> str:
+        """What it is for; one transaction an intent."""
+
+    @property
+    def nonce(self) -> int:
+        """Its nonce."""
+
+    @property
+    def raw(self) -> bytes:
+        """The signed transaction itself, as eth_sendRawTransaction takes it."""
+
+
+class TransactionJournal(Protocol):
+    """Where signed transactions are written before they are sent (docs/protocol.md, section 10). Methods may block."""
+
+    def save(self, intent: str, nonce: int, raw: bytes) -> None:
+        """Write down; on disk when it returns. Replaces what was there for the intent."""
+
+    def done(self, intent: str) -> None:
+        """The transaction is in a block, or can never be in one any more."""
+
+    def pending(self) -> Sequence[PendingTransaction]:
+        """What was saved and is not done."""
+
+
+class Control(Protocol):
+    """The contract as a peer uses it. Every method raises ChainUnreachable when no endpoint answers; the transactions
+    raise TransactionFailed when the contract refuses, before anything is spent if it can be known before."""
+
+    @property
+    def address(self) -> Address:
+        """Address of the contract."""
+
+    @property
+    def account(self) -> Address:
+        """Address that signs the transactions."""
+
+    async def config(self) -> Config:
+        """The immutable configuration (section 2)."""
+        ...
+
+    async def domain(self) -> bytes:
+        """EIP-712 domain separator, 32 bytes."""
+        ...
+
+    async def state(self) -> View:
+        """The protocol's view(), at the latest block."""
+        ...
+
+    async def wait_for_change(self, seen: View | None, timeout: float) -> View:
+        """Return the state as soon as it differs from `seen`, or the unchanged one after `timeout` seconds."""
+        ...
+
+    async def leaders(self, round_: int) -> tuple[Address, ...]: ...
+
+    async def result(self, round_: int) -> RoundResult: ...
+
+    async def addresses(self) -> dict[Address, tuple[str, ...]]:
+        """Multiaddrs of every member that holds an index."""
+        ...
+
+    async def enrol(self, invite: Invite, signatures: Sequence[bytes], addresses: Sequence[str]) -> Receipt: ...
+
+    async def set_addresses(self, addresses: Sequence[str]) -> Receipt: ...
+
+    async def ready(self) -> Receipt: ...
+
+    async def submit_update(self, round_: int, digest: Digest, weight: int, metric: int, flags: ReportFlag) -> Receipt: ...
+
+    async def advance(self, idle: Sequence[int] = ()) -> Receipt: ...
+
+    async def finalize(
+        self, round_: int, excluded: Bitmap, merged: Digest, slices: Sequence[Digest], signatures: Sequence[Signed]
+    ) -> Receipt:
+        """Send the merged model with attestations that cover every slice. They are sorted by signer here."""
+        ...
+
+    async def report(self, metric: int, flags: ReportFlag) -> Receipt: ...
+
+    async def resend_pending(self) -> None:
+        """After a restart: send journaled transactions again, those that may not be in a block."""
+        ...
