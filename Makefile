@@ -1,0 +1,58 @@
+# Everything that a developer runs. Each target sets up what it needs: the environment is .venv, the contracts' tools
+# are contracts/node_modules. `make help` lists the targets.
+
+PYTHON ?= python3
+ARGS ?=
+
+# An index with other builds of torch (CPU only, for one) is asked besides the usual one: TORCH_INDEX_URL=https://…
+PIP_INDEX := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
+BIN := .venv/bin
+VENV := .venv/installed
+NODE := contracts/node_modules/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv demo test lint unit contracts interop accept-loop clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.venv: $(VENV) ## the environment, from pyproject.toml and constraints.txt
+
+$(VENV): pyproject.toml constraints.txt
+	@tools/system-packages python "$(PYTHON)"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INDEX) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(NODE): contracts/package.json contracts/package-lock.json
+	@tools/system-packages node
+	cd contracts && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+demo: $(VENV) ## a whole swarm on this machine, e.g. make demo ARGS="--rounds 10 --kill leader --at claim"
+	@$(BIN)/python -m examples.digits $(ARGS)
+
+test: lint unit contracts ## everything that is checked on every change
+
+lint: $(VENV) ## style, types, and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV) ## the Python tests, e.g. make unit ARGS="tests/core -k slices"
+	$(BIN)/python -m pytest $(ARGS)
+
+contracts: $(NODE) ## the contracts' tests, their format, and whether the shipped artefacts are current
+	cd contracts && npm run --silent fmt
+	cd contracts && npm run --silent check
+	cd contracts && npm run --silent test
+
+interop: $(VENV) $(NODE) ## against other programs: anvil, and an IPFS node if one is installed
+	$(BIN)/python -m pytest interop $(ARGS)
+
+accept-loop: $(VENV) $(NODE) ## the long acceptance runs; takes hours on two cores
+	$(BIN)/python -m interop.accept_loop $(ARGS)
+
+clean: ## remove what the targets made
+	rm -rf .venv contracts/node_modules contracts/out contracts/cache .demo
