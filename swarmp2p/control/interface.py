@@ -23,7 +23,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class RoundResult:
-    """What the contract keeps of a merged round (`results[round]`); `merged` is NO_DIGEST for one that merged nothing."""
+    """What the contract keeps of a round (`results[round]`); `merged` is NO_DIGEST if it merged nothing."""
 
     merged: Digest
     included: Bitmap
@@ -102,7 +102,9 @@ class Control(Protocol):
 
     async def ready(self) -> Receipt: ...
 
-    async def submit_update(self, round_: int, digest: Digest, weight: int, metric: int, flags: ReportFlag) -> Receipt: ...
+    async def submit_update(
+        self, round_: int, digest: Digest, weight: int, metric: int, flags: ReportFlag
+    ) -> Receipt: ...
 
     async def advance(self, idle: Sequence[int] = ()) -> Receipt: ...
 
