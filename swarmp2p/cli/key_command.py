@@ -1,0 +1,60 @@
+"""`swarmp2p key`: make and show the one key of a peer."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from swarmp2p.home import KEY_FILE
+from swarmp2p.identity import Key, load_key, save_key
+
+home_option = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("~/.swarmp2p"),
+    show_default=True,
+    help="The peer's folder: its key, journal and content.",
+)
+
+
+@click.group("key")
+def command() -> None:
+    """Make or show the key that is a member's identity.
+
+    One secp256k1 key gives both the Ethereum address, by which members are invited and paid, and the libp2p PeerID, by
+    which they connect. It is kept in HOME/key: a file that only you can read, or with --keystore one under a password
+    (from the variable SWARMP2P_PASSWORD) that any Ethereum wallet opens.
+    """
+
+
+@command.command("new")
+@home_option
+@click.option("--keystore", is_flag=True, help="Encrypt it with the password in SWARMP2P_PASSWORD.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def new(home: Path, keystore: bool, as_json: bool) -> None:
+    """Make a new key; an existing one is never replaced."""
+    password = os.environ.get("SWARMP2P_PASSWORD") if keystore else None
+    if keystore and not password:
+        raise click.UsageError("--keystore needs a password in the variable SWARMP2P_PASSWORD.")
+    key = Key.generate()
+    save_key(key, home.expanduser() / KEY_FILE, password)
+    _show(key, as_json)
+
+
+@command.command("show")
+@home_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(home: Path, as_json: bool) -> None:
+    """Print the address and the PeerID."""
+    _show(load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD")), as_json)
+
+
+def _show(key: Key, as_json: bool) -> None:
+    from swarmp2p.network.peer_ids import peer_id_of  # libp2p takes a second to import
+
+    address, peer_id = f"0x{key.address.hex()}", str(peer_id_of(key.public))
+    if as_json:
+        click.echo(json.dumps({"address": address, "peer_id": peer_id}))
+    else:
+        click.echo(f"address  {address}\npeer id  {peer_id}")

@@ -1,0 +1,140 @@
+"""What the parts of one peer share: its layers, its store, the last view, and the ways to tell others that these changed."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from swarmp2p.content import ContentStore, Fetcher, cid
+from swarmp2p.control.interface import Control
+from swarmp2p.control.manifest import Manifest
+from swarmp2p.core.config import Config, Knobs
+from swarmp2p.core.errors import ConfigError
+from swarmp2p.core.election import leaders, permutation
+from swarmp2p.core.schema import Schema
+from swarmp2p.core.store import Store
+from swarmp2p.core.types import Address, Digest, Phase, Status
+from swarmp2p.core.view import View
+from swarmp2p.home import Home
+from swarmp2p.identity import Key, keccak256
+from swarmp2p.merge import Rule
+from swarmp2p.network import Host
+from swarmp2p.peer.events import Broadcast, Event, StepHook
+from swarmp2p.peer.learner import LearnerThread
+
+_log = logging.getLogger(__name__)
+
+
+class Clock:
+    """Unix time that follows trio's clock, so that it neither jumps nor, in tests, runs on its own."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - trio.current_time()
+
+    def __call__(self) -> float:
+        return self._offset + trio.current_time()
+
+
+@dataclass
+class Context:
+    """One peer's shared state; all of it is touched in trio's thread only."""
+
+    home: Home
+    manifest: Manifest
+    config: Config
+    knobs: Knobs
+    schema: Schema
+    rule: Rule
+    domain: bytes
+    """EIP-712 domain separator."""
+    contract: Control
+    host: Host
+    content: ContentStore
+    fetcher: Fetcher
+    learner: LearnerThread
+    store: Store
+    view: View
+    interval: int
+    clock: Clock
+    on_step: StepHook | None = None
+    on_applied: Callable[[int, Digest, float | None], None] = lambda *_: None
+    wake_poll: Callable[[], None] = lambda: None
+    """The chain has probably changed: look now."""
+    leaders_of: dict[int, tuple[Address, ...]] = field(default_factory=dict)
+    """Leaders of the last sealed round."""
+    broadcast: Broadcast = field(default_factory=Broadcast)
+    _changed: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def key(self) -> Key:
+        """This member's key."""
+        return self.home.key
+
+    def wake(self) -> None:
+        """Something that `decide` looks at has changed."""
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def change(self) -> trio.Event:
+        """Set at the next `wake`."""
+        return self._changed
+
+    async def changed(self) -> None:
+        """Wait for the next `wake`."""
+        await self._changed.wait()
+
+    async def view_from(self, block: int) -> None:
+        """Wait until the view is of this chain block or a later one, so that its transactions show in it."""
+        while self.view.block_number < block:
+            self.wake_poll()
+            await self.changed()
+
+    def cid(self, digest: Digest) -> str:
+        """The CID of a model of this swarm, as text."""
+        return str(cid(digest, self.config.size))
+
+    def order(self) -> list[int]:
+        """The roster of the sealed round in the order of its workers."""
+        return list(permutation(self.view.roster, self.view.seed, keccak256))
+
+    def leaders(self) -> tuple[Address, ...]:
+        """Workers of rank 0 of the sealed round, slice by slice."""
+        order = self.order()
+        return tuple(self._address(index) for index in leaders(order, self.view.k))
+
+    def _address(self, index: int) -> Address:
+        member = self.view.member_at(index)
+        return member.address if member else b""
+
+    def rank(self) -> int | None:
+        """This member's rank for slice 0 while a round merges."""
+        me = self.view.member(self.store.me)
+        if self.view.phase is not Phase.MERGING or me is None or not self.view.roster >> me.index & 1:
+            return None
+        return self.order().index(me.index)  # worker(order, 0, r, k) is order[r]
+
+    def admit(self) -> None:
+        """Let the network admit exactly the members of the current view."""
+        allowed = (Status.IDLE, Status.ACTIVE)
+        self.host.set_members(frozenset(m.address for m in self.view.members if m.status in allowed))
+
+    def know(self, multiaddrs: Iterable[str]) -> None:
+        """Dial a member's recorded addresses; a useless record is that member's own loss."""
+        for multiaddr in multiaddrs:
+            try:
+                self.host.know([multiaddr])
+            except ConfigError as error:
+                _log.info("passed over a recorded address: %s", error)
+
+    def step(self, name: str, round_: int) -> None:
+        """Right before a step takes effect: tell the hook, then those who watch."""
+        if self.on_step is not None:
+            self.on_step(name, round_, self.rank())
+        self.emit(name, round_)
+
+    def emit(self, kind: str, round_: int, **data: Any) -> None:
+        """Tell those who watch."""
+        self.broadcast.send(Event(kind, round_, self.clock(), data))

@@ -1,0 +1,194 @@
+"""`SwarmPeer`: what an application embeds (DESIGN, section 4)."""
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from multiformats import CID
+
+from swarmp2p.content import cid
+from swarmp2p.core.config import Knobs
+from swarmp2p.core.errors import ConfigError, SwarmError
+from swarmp2p.core.types import Digest, Phase, bits
+from swarmp2p.peer.context import Context
+from swarmp2p.peer.driver import Driver
+from swarmp2p.peer.events import Event, Result, Round, Status, StepHook
+from swarmp2p.peer.failures import unwrapped
+from swarmp2p.peer.learner import Learner
+from swarmp2p.peer.opening import DEFAULT_LISTEN, open_context
+
+
+class SwarmPeer:
+    """A running peer. Made by `open`; its methods belong to trio's thread."""
+
+    def __init__(self, context: Context) -> None:
+        self._ctx = context
+        self._driver = Driver(context)
+        self._rounds_in, self._rounds_out = trio.open_memory_channel[Round](math.inf)
+        self._last_round = 0
+        self._round_applied = trio.Event()
+        context.on_applied = self._on_applied
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        manifest: str | Path,
+        *,
+        learner: Learner,
+        weight: int,
+        home: str | Path = "~/.swarmp2p",
+        listen: Sequence[str] = DEFAULT_LISTEN,
+        invitation: str | Path | None = None,
+        sync_interval: int | None = None,
+        knobs: Knobs | None = None,
+        on_step: StepHook | None = None,
+    ) -> AsyncIterator["SwarmPeer"]:
+        """Take part in a swarm for the time of an `async with` block.
+
+        Leaving the block, by its end, an error or cancellation at any await, stops the peer but never leaves the swarm:
+        the next `open` with the same home carries on. At most the batches since the last update are lost.
+
+        Args:
+            manifest: path of the founded swarm.toml.
+            learner: the model; see `Learner`.
+            weight: this member's weight in the merge, usually its number of samples; at most what the invitation says.
+            home: folder with key, journal and content; made if missing.
+            listen: multiaddrs to listen on.
+            invitation: file with a signed invitation; used if this key is not a member yet.
+            sync_interval: local batches between two merges; None: as the manifest says.
+            knobs: this peer's own timing.
+            on_step: called right before each step, for fault injection and displays.
+
+        Raises:
+            ConfigError, HomeLocked, PortInUse, ChainUnreachable, WrongChain, NotAMember, InvitationRefused,
+            SchemaMismatch: each names the thing and the mend.
+        """
+        if weight < 1:
+            raise ConfigError(f"The weight is {weight}.", "Give the number of local samples, 1 or more.")
+        with unwrapped():
+            async with open_context(
+                manifest,
+                learner=learner,
+                weight=weight,
+                home=home,
+                listen=listen,
+                invitation=invitation,
+                sync_interval=sync_interval,
+                knobs=knobs or Knobs(),
+                on_step=on_step,
+            ) as context:
+                peer = cls(context)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(peer._drive)
+                    try:
+                        yield peer
+                    finally:
+                        nursery.cancel_scope.cancel()
+                        context.broadcast.close()
+
+    async def _drive(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._driver.run)
+            await self._driver.finished.wait()
+            self._rounds_in.close()
+            self._round_applied.set()
+
+    def _on_applied(self, number: int, merged: Digest, metric: float | None) -> None:
+        if number <= self._last_round:
+            return
+        view = self._ctx.view
+        self._last_round = number
+        self._rounds_in.send_nowait(
+            Round(
+                number=number,
+                phase=view.phase,
+                leaders=tuple(f"0x{a.hex()}" for a in self._ctx.leaders_of.get(number, ())),
+                merged=cid(merged, self._ctx.config.size),
+                included=view.included.bit_count(),
+                metric=metric,
+            )
+        )
+        self._round_applied.set()
+        self._round_applied = trio.Event()
+
+    async def rounds(self) -> AsyncIterator[Round]:
+        """Merged rounds as this peer applies them, each once; ends when the swarm has stopped and nobody needs this
+        peer any more (docs/protocol.md, section 9)."""
+        async for round_ in self._rounds_out:
+            yield round_
+
+    async def wait_for_round(self, after: int) -> None:
+        """Return when a round later than `after` is applied, or the swarm has stopped."""
+        while self._last_round <= after and not self._driver.finished.is_set():
+            await self._round_applied.wait()
+
+    def events(self) -> trio.MemoryReceiveChannel[Event]:
+        """Everything that happens from now on, for those who draw."""
+        return self._ctx.broadcast.subscribe()
+
+    @property
+    def head(self) -> CID:
+        """The last merged model, or the genesis."""
+        return cid(self._ctx.view.head, self._ctx.config.size)
+
+    @property
+    def best(self) -> CID:
+        """The best merged model by the members' vote, or the genesis."""
+        return cid(self._ctx.view.best, self._ctx.config.size)
+
+    @property
+    def address(self) -> str:
+        """This member's Ethereum address."""
+        return f"0x{self._ctx.store.me.hex()}"
+
+    @property
+    def result(self) -> Result:
+        """How the swarm ended.
+
+        Raises:
+            SwarmError: it has not.
+        """
+        view = self._ctx.view
+        if view.phase is not Phase.STOPPED:
+            raise SwarmError("The swarm has not stopped yet.", "Wait for rounds() to end.")
+        return Result(view.stop_reason.name.lower(), self.head, self.best, view.merged_rounds)
+
+    def status(self) -> Status:
+        """What this peer is doing, and for whom the round waits."""
+        ctx, view = self._ctx, self._ctx.view
+        waiting = view.wait_for & ~view.submitted if view.phase is Phase.COLLECTING else 0
+        members = {m.index: m.address for m in view.members}
+        reconciler = self._driver.reconciler
+        network = ctx.host.status()
+        return Status(
+            round=view.round,
+            phase=view.phase.name.lower(),
+            head=self.head,
+            best=self.best,
+            waits_for=tuple(f"0x{members[i].hex()}" for i in bits(waiting) if i in members),
+            doing=tuple(type(action).__name__ for action in (reconciler.running if reconciler else [])),
+            connected=tuple(f"0x{a.hex()}" for a in sorted(network.connected)),
+            trying=tuple(
+                f"0x{t.address.hex()} at {', '.join(t.multiaddrs)}: {t.problem or 'not reached yet'}"
+                for t in network.targets
+                if not t.connected
+            ),
+            trouble=str(reconciler.trouble) if reconciler and reconciler.trouble else None,
+        )
+
+    async def export(self, path: str | Path, which: str = "best") -> Path:
+        """Write a model as a safetensors file, fetching it if this peer does not hold it.
+
+        Args:
+            path: file to write; replaced at once and whole.
+            which: "best" or "head".
+        """
+        if which not in ("best", "head"):
+            raise ConfigError(f'which="{which}" is no model.', 'It is "best" or "head".')
+        digest = self._ctx.view.best if which == "best" else self._ctx.view.head
+        if not await self._ctx.content.has(digest):
+            await self._ctx.fetcher.fetch_file(digest, self._ctx.config.size)
+        return await self._ctx.content.export(digest, Path(path).expanduser())

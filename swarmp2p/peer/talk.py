@@ -1,0 +1,153 @@
+"""Gossip and sync: signs, sends and takes in the round's messages (docs/protocol.md, section 7)."""
+
+import logging
+from collections import OrderedDict
+
+import trio
+
+from swarmp2p.core.actions import Announce, Sign, Sync
+from swarmp2p.core.errors import MessageRefused
+from swarmp2p.core.messages import Hint, RoundMessage, Signed
+from swarmp2p.core.types import Address, Phase, Status
+from swarmp2p.core.typed import signing_digest
+from swarmp2p.identity import keccak256, recover
+from swarmp2p.network import Stream, topic_name
+from swarmp2p.network.wire import (
+    SYNC_PROTOCOL,
+    decode_message,
+    encode_hint,
+    encode_signed,
+    receive_sync_request,
+    receive_sync_response,
+    send_sync_request,
+    send_sync_response,
+)
+from swarmp2p.peer.context import Context
+
+_log = logging.getLogger(__name__)
+
+EARLY_MESSAGES = 1024
+"""Messages of a round that this peer has not yet seen sealed; kept until its view catches up."""
+SYNC_TIMEOUT = 5.0
+"""Seconds for one exchange with one peer."""
+
+
+class Talk:
+    """The peer's mouth and ears."""
+
+    def __init__(self, context: Context) -> None:
+        self._ctx = context
+        self._topic = topic_name(context.manifest.chain_id, context.manifest.contract, "round")
+        self._early: OrderedDict[tuple[RoundMessage, bytes], Address] = OrderedDict()
+
+    async def run(self) -> None:
+        """Take in gossip and answer sync requests until cancelled."""
+        self._ctx.host.handle(SYNC_PROTOCOL, self._answer_sync)
+        incoming = self._ctx.host.subscribe(self._topic, self._valid)
+        async for author, data in incoming:
+            self._hear(author, data)
+
+    def _valid(self, author: Address, data: bytes) -> bool:
+        """Forwarded only if it is well formed, by a member, of now, and signed by its author."""
+        try:
+            message = decode_message(data)
+        except MessageRefused as refusal:
+            _log.info("refused a message of 0x%s: %s", author.hex(), refusal)
+            return False
+        member = self._ctx.view.member(author)
+        if member is None or member.status not in (Status.IDLE, Status.ACTIVE):
+            return False
+        if isinstance(message, Hint):
+            return message.round >= self._ctx.view.round
+        body, signature = message
+        if not self._ctx.view.round <= body.round <= self._ctx.view.round + 1:
+            return False
+        return self._signer(body, signature) == author
+
+    def _signer(self, body: RoundMessage, signature: bytes) -> Address | None:
+        return recover(signing_digest(body, self._ctx.domain, keccak256), signature)
+
+    def _hear(self, author: Address, data: bytes) -> None:
+        message = decode_message(data)
+        if not isinstance(message, Hint):
+            self._take(author, *message)
+        self._ctx.wake_poll()
+
+    def _take(self, signer: Address, body: RoundMessage, signature: bytes) -> None:
+        store = self._ctx.store
+        current = store.round
+        if current is not None and (current.round, current.inputs) == (body.round, body.inputs):
+            if current.add(Signed(body, signer, signature)):
+                self._ctx.wake()
+        elif body.round >= self._ctx.view.round:
+            self._early[body, signature] = signer
+            while len(self._early) > EARLY_MESSAGES:
+                self._early.popitem(last=False)
+
+    def view_changed(self) -> None:
+        """Take in what arrived before this peer saw the round sealed, and its own journaled messages."""
+        current = self._ctx.store.round
+        if current is None:
+            return
+        if self._ctx.store.me not in current.signed:
+            for body, signature in self._ctx.home.journal.messages(current.round, current.inputs):
+                current.add(Signed(body, self._ctx.store.me, signature))
+        early, self._early = self._early, OrderedDict()
+        for (body, signature), signer in early.items():
+            self._take(signer, body, signature)
+
+    async def sign(self, action: Sign) -> None:
+        """Sign a message, write it to the journal, and gossip it."""
+        ctx = self._ctx
+        body = action.body
+        kind = type(body).__name__.lower()
+        ctx.step({"claim": "claim", "attestation": "attest", "objection": "object"}[kind], body.round)
+        signature = ctx.key.sign(signing_digest(body, ctx.domain, keccak256))
+        await trio.to_thread.run_sync(ctx.home.journal.remember, body, signature)
+        if ctx.store.round is not None:
+            ctx.store.round.add(Signed(body, ctx.store.me, signature))
+        await ctx.host.publish(self._topic, encode_signed(body, signature))
+
+    async def announce(self, action: Announce) -> None:
+        """Gossip own messages again."""
+        current = self._ctx.store.round
+        if current is None or current.round != action.round:
+            return
+        for message in list(current.signed.get(self._ctx.store.me, {}).values()):
+            await self._ctx.host.publish(self._topic, encode_signed(message.body, message.signature))
+
+    async def hint(self, hint: Hint) -> None:
+        """Wake the others up: a submission of this peer is on the chain."""
+        await self._ctx.host.publish(self._topic, encode_hint(hint))
+
+    async def sync(self, action: Sync) -> None:
+        """Ask every connected member for what it holds of this round."""
+        async with trio.open_nursery() as nursery:
+            for address in self._ctx.host.connected():
+                nursery.start_soon(self._sync_with, address, action.round)
+
+    async def _sync_with(self, address: Address, round_: int) -> None:
+        try:
+            with trio.move_on_after(SYNC_TIMEOUT):
+                stream = await self._ctx.host.open_stream(address, SYNC_PROTOCOL)
+                try:
+                    await send_sync_request(stream, round_)
+                    for body, signature in await receive_sync_response(stream):
+                        signer = self._signer(body, signature)
+                        if signer is not None and self._ctx.view.member(signer) is not None:
+                            self._take(signer, body, signature)
+                finally:
+                    await stream.aclose()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, MessageRefused) as error:
+            _log.info("no sync with 0x%s: %s", address.hex(), error)
+
+    async def _answer_sync(self, stream: Stream, peer: Address) -> None:
+        with trio.move_on_after(SYNC_TIMEOUT):
+            round_ = await receive_sync_request(stream)
+            current = self._ctx.store.round
+            held = current.messages() if current is not None and current.round == round_ else []
+            if self._ctx.view.phase is Phase.MERGING or held:
+                await send_sync_response(stream, [(message.body, message.signature) for message in held])
+            else:
+                await send_sync_response(stream, [])
+        await stream.aclose()

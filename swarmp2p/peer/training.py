@@ -1,0 +1,114 @@
+"""Carries out what concerns the learner: apply a head and validate it, train an interval and publish it."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from swarmp2p.core.actions import Apply, Train
+from swarmp2p.core.errors import InvalidUpdate, LearnerFailed, SwarmError
+from swarmp2p.core.store import Report, Update
+from swarmp2p.core.types import Digest, ReportFlag
+from swarmp2p.merge.validate import check_file
+from swarmp2p.merge.tensors import read_weights, write_weights
+from swarmp2p.peer.context import Context
+from swarmp2p.peer.learner import Learner
+
+MICRO = 1_000_000
+"""Metrics travel as fixed-point integers with 6 decimals."""
+
+
+class Training:
+    """The learner's side of a round."""
+
+    def __init__(self, context: Context) -> None:
+        self._ctx = context
+        self._like: Mapping[str, Any] | Path | None = None
+        """What get_weights last gave: set_weights gets arrays of the same kind."""
+
+    async def apply(self, action: Apply) -> None:
+        """Load a held model into the learner, validate it, and write the report down."""
+        ctx = self._ctx
+        ctx.step("apply", action.round)
+        path = ctx.content.path(action.digest)
+
+        def apply_in_thread(learner: Learner) -> float | None:
+            if self._like is None:
+                self._like = learner.get_weights()
+            like = None if isinstance(self._like, Path) else self._like
+            learner.set_weights(read_weights(path, like))
+            if action.round == 0:
+                return None
+            return learner.evaluate()
+
+        metric = await ctx.learner.call(apply_in_thread)
+        if action.round > 0:
+            await self._write_report(action.digest, metric)
+        ctx.store.applied = action.digest
+        ctx.emit("applied", action.round, metric=metric)
+        ctx.on_applied(action.round, action.digest, metric)
+
+    async def _write_report(self, head: Digest, metric: float | None) -> None:
+        journal, store = self._ctx.home.journal, self._ctx.store
+        known = await trio.to_thread.run_sync(journal.report)
+        if known is not None and known.head == head:
+            store.report = known
+            return
+        if metric is None:
+            store.report = Report(head, 0, ReportFlag(0))
+            return
+        if not math.isfinite(metric):
+            raise LearnerFailed(f"evaluate() returned {metric}.", "It has to return a finite number, or None.")
+        fixed = round(metric * MICRO)
+        best = await trio.to_thread.run_sync(journal.best_metric)
+        rule = self._ctx.manifest.metric
+        sign = 1 if rule.maximize else -1
+        improved = best is None or sign * (fixed - best) > rule.min_delta * MICRO
+        reached = rule.target is not None and sign * (metric - rule.target) >= 0
+        flags = ReportFlag.HAS_REPORT
+        flags |= ReportFlag.IMPROVED if improved else ReportFlag(0)
+        flags |= ReportFlag.REACHED if reached else ReportFlag(0)
+        report = Report(head, fixed, flags)
+
+        def write() -> None:
+            journal.set_report(report)
+            if improved:
+                journal.set_best_metric(fixed)
+
+        await trio.to_thread.run_sync(write)
+        store.report = report
+
+    async def train(self, action: Train) -> None:
+        """One sync interval, then the weights become an update: checked, flushed, written down."""
+        ctx = self._ctx
+        round_ = ctx.view.round
+        ctx.step("train", round_)
+        scratch = ctx.home.path / "update.safetensors"
+
+        def train_in_thread(learner: Learner) -> None:
+            learner.train(ctx.interval)
+            weights = learner.get_weights()
+            self._like = weights
+            write_weights(weights, scratch, ctx.schema)
+
+        await ctx.learner.call(train_in_thread)
+        try:
+            await trio.to_thread.run_sync(check_file, scratch, ctx.schema, ctx.manifest.max_abs)
+        except InvalidUpdate as error:
+            ctx.store.applied = None  # take the head again, and train from there
+            ctx.wake()
+            raise InvalidUpdate(
+                f"The locally trained weights cannot be published: {error}",
+                "Training starts again from the head; a lower learning rate may help.",
+                chunk=error.chunk,
+            ) from error
+        ctx.step("publish", round_)
+        digest = await ctx.content.put(scratch, move=True)
+        update = Update(base=action.base, digest=digest, weight=ctx.store.weight)
+        await trio.to_thread.run_sync(ctx.home.journal.set_update, update)
+        if ctx.store.applied != action.base:
+            raise SwarmError("The head moved on while this interval was trained; it is trained again from the new head.")
+        ctx.store.update = update
+        ctx.store.held.add(digest)
