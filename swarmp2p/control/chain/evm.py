@@ -136,9 +136,7 @@ class EmbeddedChain:
         ConfigError: the folder holds a chain of another id, or its file is damaged.
     """
 
-    def __init__(
-        self, folder: Path, chain_id: int = DEFAULT_CHAIN_ID, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, folder: Path, chain_id: int = DEFAULT_CHAIN_ID, clock: Callable[[], float] = time.time) -> None:
         self.chain_id = chain_id
         self._clock = clock
         self._chain: Any = None  # py-evm's types are too narrow to help

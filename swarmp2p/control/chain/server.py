@@ -14,7 +14,7 @@ from typing import Any
 
 import h11
 import trio
-from trio import TaskStatus
+from trio import TaskStatus  # type: ignore[attr-defined,unused-ignore]
 
 from swarmp2p.control.chain.evm import DEFAULT_CHAIN_ID, EmbeddedChain
 from swarmp2p.control.chain.methods import ChainMethods
