@@ -74,6 +74,8 @@ class View:
     """Every member that holds an index, ascending by index."""
     block_number: int
     block_timestamp: int
+    extend_at: int = 0
+    """COLLECTING: from this time on `advance` may extend the round; the next multiple of collect_timeout."""
 
     def member_at(self, index: int) -> Member | None:
         """The member with this index, or None."""

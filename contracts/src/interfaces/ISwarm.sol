@@ -51,7 +51,8 @@ interface ISwarm {
         address[] founders;
     }
 
-    /// @dev A member that holds an index, as `state()` returns it.
+    /// @dev A member that holds an index, as `state()` returns it. `sealedRounds - seq` is how many sealed rounds in a row
+    /// it missed; `term` is what its next invitation must carry; it is authorised up to and including `expires`.
     struct MemberView {
         uint8 index;
         address account;
@@ -65,7 +66,9 @@ interface ISwarm {
         bytes32 digest;
     }
 
-    /// @dev All that a peer's `decide` needs (sections 1 and 3).
+    /// @dev All that a peer's `decide` needs (sections 1 and 3). Times are 0 when not set. `roster` and `k` are 0 until the
+    /// seal, and when the swarm stopped at one. `submitted`, `count` and `inputs` of the last round stay after STOPPED; the
+    /// reports are those on the head. `banned` and `ballot` are 0 as long as there are no votes.
     struct View {
         bytes32 salt;
         uint32 round;
@@ -106,8 +109,12 @@ interface ISwarm {
         MemberView[] members;
         uint64 blockNumber;
         uint40 blockTimestamp;
+        // COLLECTING: from this time on `advance` may extend the round; the next multiple of collectTimeout.
+        uint40 extendAt;
     }
 
+    /// @dev What a round merged; all 0 for a round that did not. `parentRound` merged the model that it was trained from (0:
+    /// the genesis).
     struct Result {
         bytes32 merged;
         uint256 included;
@@ -132,39 +139,129 @@ interface ISwarm {
         bytes signature;
     }
 
+    /// @notice A member enrolled, or renewed its membership; `term` is the invitation's.
     event Enrolled(address indexed account, uint8 index, uint24 term, uint32 maxWeight, uint40 expires);
+    /// @notice A member's multiaddrs.
     event Addressed(address indexed account, bytes addresses);
+    /// @notice IDLE to ACTIVE, in this round.
     event Activated(address indexed account, uint32 round);
+    /// @notice ACTIVE to IDLE by `advance`. (Members that a merge excludes become IDLE too: Merged names them.)
     event Idled(address indexed account, uint32 round);
+    /// @notice A round collects updates trained from `head`.
     event Opened(uint32 indexed round, bytes32 head, uint256 waitFor, uint16 threshold);
+    /// @notice An update, and the report on the head that rode along.
     event Updated(
-        uint32 indexed round, address indexed account, uint8 index, bytes32 digest, uint32 weight, int64 metric, uint8 flags
+        uint32 indexed round,
+        address indexed account,
+        uint8 index,
+        bytes32 digest,
+        uint32 weight,
+        int64 metric,
+        uint8 flags
     );
+    /// @notice The inputs of a round are fixed; it merges.
     event Sealed(uint32 indexed round, bytes32 inputs, uint256 roster, uint8 k);
+    /// @notice A round has its merged model, the new head.
     event Merged(uint32 indexed round, bytes32 merged, uint256 included, uint256 excluded, uint32 parentRound);
+    /// @notice A round ended without a merge; the head stays.
     event Aborted(uint32 indexed round);
+    /// @notice collectTimeout passed below the threshold; the threshold from now on (the same: the swarm waits for updates).
     event Extended(uint32 indexed round, uint16 threshold);
+    /// @notice The swarm stopped.
     event Stopped(uint32 indexed round, StopReason reason, bytes32 head, bytes32 best);
+    /// @notice A report on the last head, after STOPPED.
     event Reported(bytes32 indexed head, address indexed account, int64 metric, uint8 flags);
 
-    /// @notice Join, with an invitation signed by kInvite founders or by more than half of the ACTIVE members.
+    /// @notice The configuration cannot work; names the field.
+    error BadConfig(string field);
+    /// @notice Not in this phase.
+    error WrongPhase(Phase phase);
+    /// @notice The round is another one by now.
+    error WrongRound(uint32 round);
+    /// @notice This address is not enrolled.
+    error NotAMember(address account);
+    /// @notice The member's authorised time has passed; a new invitation renews it.
+    error MemberExpired(address account, uint40 expires);
+    /// @notice The member is ACTIVE already.
+    error AlreadyActive(address account);
+    /// @notice One update a member and round.
+    error AlreadySubmitted(address account, uint32 round);
+    /// @notice One report a member and head.
+    error AlreadyReported(address account);
+    /// @notice An update needs a digest.
+    error NoDigest();
+    /// @notice Weights are 1 to maxWeight, by the member's invitation.
+    error BadWeight(uint32 weight, uint32 maxWeight);
+    /// @notice Flags are 0, or 4 together with any of 1 and 2; `report` needs 4.
+    error BadFlags(uint8 flags);
+    /// @notice Multiaddrs are at most 256 bytes.
+    error AddressesTooLong(uint256 length);
+    /// @notice Nobody to make IDLE, no deadline passed.
+    error NothingDue();
+    /// @notice The invitation is for somebody else.
+    error NotInvitee(address invitee);
+    /// @notice The invitation was used, or comes too early: this is the term it must carry.
+    error WrongTerm(uint24 term);
+    /// @notice The invitation's deadline, or the membership that it gives, has passed.
+    error InvitationExpired(uint40 until);
+    /// @notice The signers agreed to another purpose than this swarm's.
+    error WrongPurpose(bytes32 purpose);
+    /// @notice This version takes no stake.
+    error StakeNotAccepted(uint128 stake);
+    /// @notice Neither kInvite founders nor more than half of the ACTIVE members signed.
+    error TooFewInviters(uint16 founders, uint16 members);
+    /// @notice All 256 indexes are held.
+    error SwarmFull();
+    /// @notice `excluded` names a member that is not on the roster.
+    error NotOnRoster(uint256 strangers);
+    /// @notice At least half of the submitted updates must be included.
+    error TooFewIncluded(uint16 included, uint16 floor);
+    /// @notice One digest a slice; none for an abort.
+    error WrongSliceCount(uint256 slices, uint8 k);
+    /// @notice A signature that does not recover to an enrolled, unexpired member for exactly this content.
+    error NotAuthorised(address signer);
+    /// @notice Two signatures by one member.
+    error DuplicateSigner(address signer);
+    /// @notice Fewer signers than an abort needs.
+    error TooFewSigners(uint256 signers, uint8 needed);
+    /// @notice Slices that fewer than f + 1 signers attested.
+    error NotCovered(uint256 slices);
+
+    /// @notice Join, with an invitation signed by kInvite founders or by more than half of the ACTIVE members. ACTIVE at
+    /// once, and waited for from the next round on (in round 1 from now). A member renews its terms in the same way.
+    /// @dev Signatures that count for neither are ignored: a signer may have become IDLE since.
+    /// @param invite for the sender, with its term; signed in the domain of this deployment.
+    /// @param signatures 65 bytes each (r, s, v).
     /// @param addresses the member's multiaddrs, each with /p2p/<peer id>, joined by newlines; at most 256 bytes.
     function enrol(Invite calldata invite, bytes[] calldata signatures, bytes calldata addresses) external;
 
+    /// @notice Change the sender's multiaddrs; at most 256 bytes.
     function setAddresses(bytes calldata addresses) external;
 
     /// @notice IDLE to ACTIVE; waited for from the next round on.
     function ready() external;
 
+    /// @notice The sender's update of this round, once. Makes an IDLE sender ACTIVE; seals the round if it completes it.
+    /// @dev An update that comes after sealAt but before the seal is in.
+    /// @param round the one that collects.
+    /// @param digest sha2-256 of the root of the update's CID.
+    /// @param weight 1 to the invitation's maxWeight.
     /// @param metric validation metric on the head, fixed-point with 6 decimals; only for display.
     /// @param flags 1 target reached, 2 improved, 4 has report.
     function submitUpdate(uint32 round, bytes32 digest, uint32 weight, int64 metric, uint8 flags) external;
 
-    /// @notice Anyone: make members IDLE that missed maxMissed sealed rounds in a row or expired, then the due transition.
+    /// @notice Anyone: make members IDLE that missed maxMissed sealed rounds in a row or expired, then the due transition:
+    /// seal at sealAt, extension at extendAt, abort at sealedAt + mergeTimeout.
+    /// @param idle indexes; those that are not due are ignored.
     function advance(uint8[] calldata idle) external;
 
     /// @notice Anyone: the merged model of the round, with signatures that cover every slice f + 1 times; with merged = 0
-    /// and f + 1 signatures the round is aborted.
+    /// and f + 1 signatures the round is aborted. First valid one wins, whoever leads and whenever.
+    /// @param round the one that merges.
+    /// @param excluded roster members whose updates are left out; they become IDLE.
+    /// @param merged sha2-256 of the root of the merged model's CID; 0 aborts.
+    /// @param slices digests of slices 0 to k - 1; empty for an abort.
+    /// @param signatures attestations of different members over exactly this content, each with its own mask.
     function finalize(
         uint32 round,
         uint256 excluded,
@@ -173,9 +270,11 @@ interface ISwarm {
         Signed[] calldata signatures
     ) external;
 
-    /// @notice After STOPPED: a report on the last head.
+    /// @notice After STOPPED: a report on the last head, once. When as many reports as the threshold have come, they decide
+    /// whether that head is the best, unless it was judged before.
     function report(int64 metric, uint8 flags) external;
 
+    /// @notice What the swarm was deployed with.
     function config() external view returns (Config memory);
 
     /// @notice EIP-712 domain separator (swarmp2p, 1, chain id, this, salt).
@@ -187,8 +286,12 @@ interface ISwarm {
     /// @notice The workers of rank 0 for slices 0..k-1 of a round that is MERGING.
     function leaders(uint32 round) external view returns (address[] memory);
 
+    /// @notice What a round merged.
     function result(uint32 round) external view returns (Result memory);
 
-    /// @notice All members ever enrolled, with their addresses: bootstrap records.
+    /// @notice One member, also one that was never enrolled (status NONE, term 0).
+    function memberOf(address account) external view returns (MemberView memory);
+
+    /// @notice A member's multiaddrs, joined by newlines: bootstrap records.
     function addressesOf(address account) external view returns (bytes memory);
 }
