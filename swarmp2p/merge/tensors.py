@@ -94,7 +94,13 @@ def schema_of(weights: Weights) -> Schema:
         SchemaMismatch: a value is no tensor, or has a dtype that no rule merges. MalformedModel: a bad file.
     """
     if isinstance(weights, Path):
-        return canonical_schema((tensor.name, tensor.dtype, tensor.shape) for tensor in read_schema(weights).tensors)
+        own = read_schema(weights)
+        _require_supported(weights, own)
+        return canonical_schema(_form(tensor) for tensor in own.tensors)
+    if not isinstance(weights, Mapping):
+        raise SchemaMismatch(
+            f"The weights are {type(weights).__name__}, not a mapping.", "Return a dict of tensors, or a pathlib.Path."
+        )
     return canonical_schema(_describe(name, value) for name, value in weights.items())
 
 
@@ -151,9 +157,7 @@ def read_weights(path: Path, like: Weights | Kind | None = None) -> dict[str, Ar
     """
     kind = like if isinstance(like, str) else kind_of(like) if like is not None else "numpy"
     schema = read_schema(path)
-    for tensor in schema.tensors:
-        if tensor.dtype not in KERNELS:
-            raise SchemaMismatch(f"{path.name}: tensor {tensor} has a dtype that is not supported.", _mend_dtype())
+    _require_supported(path, schema)
     make = _torch_maker() if kind == "torch" else _numpy_maker(schema)
     weights: dict[str, Array] = {}
     with path.open("rb") as file:
@@ -274,6 +278,12 @@ def _torch_maker() -> Callable[[Tensor, NDArray[Any]], Array]:
         return torch.from_numpy(data).view(dtype).reshape(tensor.shape)
 
     return make
+
+
+def _require_supported(path: Path, schema: Schema) -> None:
+    for tensor in schema.tensors:
+        if tensor.dtype not in KERNELS:
+            raise SchemaMismatch(f"{path.name}: tensor {tensor} has a dtype that cannot be merged.", _mend_dtype())
 
 
 def _mend_dtype() -> str:
