@@ -92,7 +92,7 @@ contract Swarm is SwarmConfig {
         _best = c.genesis;
         _lineage.maxRounds = c.maxRounds;
         Round memory r;
-        _open(r, c.initialMembers, c.collectTimeout);
+        _open(r, c.initialMembers);
     }
 
     /* MEMBERS */
@@ -163,7 +163,7 @@ contract Swarm is SwarmConfig {
         _missing = missing;
         _tally = t;
         ++r.count;
-        if (r.count >= t.threshold && r.sealAt == 0) r.sealAt = uint40(block.timestamp) + GRACE;
+        _schedule(r, t.threshold);
         emit Updated(round, msg.sender, m.index, digest, weight, metric, flags);
         _trySeal(r, t, missing);
         _round = r;
@@ -177,7 +177,7 @@ contract Swarm is SwarmConfig {
             Tally memory t = _tally;
             if (_trySeal(r, t, _missing)) {
                 changed = true;
-            } else if (r.count < t.threshold && block.timestamp >= r.extendAt) {
+            } else if (r.extendAt != 0 && block.timestamp >= r.extendAt) {
                 _extend(r, t);
                 changed = true;
             }
@@ -381,14 +381,14 @@ contract Swarm is SwarmConfig {
 
     /* INTERNAL: ROUNDS */
 
-    /// @dev Opens the round after `r`; `waited` members are waited for.
-    function _open(Round memory r, uint16 threshold, uint32 collectTimeout) private {
+    /// @dev Opens the round after `r`.
+    function _open(Round memory r, uint16 threshold) private {
         uint256 waitFor = _active;
         bytes32 head = _head;
         ++r.number;
         r.phase = Phase.COLLECTING;
         r.openedAt = uint40(block.timestamp);
-        r.extendAt = uint40(block.timestamp) + collectTimeout;
+        r.extendAt = 0;
         r.sealAt = 0;
         r.sealedAt = 0;
         r.count = 0;
@@ -402,7 +402,7 @@ contract Swarm is SwarmConfig {
     }
 
     function _openNext(Round memory r) private {
-        _open(r, StopLib.threshold(_active.count(), MIN_UPDATES, FRAC_BPS), COLLECT_TIMEOUT);
+        _open(r, StopLib.threshold(_active.count(), MIN_UPDATES, FRAC_BPS));
     }
 
     /// @dev Changes `r`; the caller stores it.
@@ -434,22 +434,32 @@ contract Swarm is SwarmConfig {
         if (reached || improved) {
             _best = _head;
             l.bestRound = l.headRound;
+            l.stale = 0;
+        } else {
+            ++l.stale;
         }
-        l.stale = improved ? 0 : l.stale + 1;
-        if (reached) reason = StopReason.TARGET;
-        else if (PATIENCE != 0 && l.stale >= PATIENCE) reason = StopReason.PATIENCE;
         _lineage = l;
+        if (reached) return StopReason.TARGET;
+        if (PATIENCE != 0 && l.stale >= PATIENCE) return StopReason.PATIENCE;
+    }
+
+    /// @dev Sets the time of the seal or of the extension when an update is the one that makes it possible.
+    function _schedule(Round memory r, uint16 threshold) private view {
+        if (r.sealAt != 0) return;
+        if (r.count >= threshold) {
+            r.sealAt = uint40(block.timestamp) + GRACE;
+            r.extendAt = 0;
+        } else if (r.count == MIN_UPDATES) {
+            uint256 passed = (block.timestamp - r.openedAt) / COLLECT_TIMEOUT;
+            r.extendAt = uint40(r.openedAt + (passed + 1) * COLLECT_TIMEOUT);
+        }
     }
 
     function _extend(Round memory r, Tally memory t) private {
-        // To the next multiple of collectTimeout after now.
-        uint256 passed = (block.timestamp - r.openedAt) / COLLECT_TIMEOUT;
-        r.extendAt = uint40(r.openedAt + (passed + 1) * COLLECT_TIMEOUT);
-        if (r.count >= MIN_UPDATES) {
-            t.threshold = r.count;
-            _tally = t;
-            r.sealAt = uint40(block.timestamp) + GRACE;
-        }
+        t.threshold = r.count;
+        _tally = t;
+        r.sealAt = uint40(block.timestamp) + GRACE;
+        r.extendAt = 0;
         emit Extended(r.number, t.threshold);
     }
 

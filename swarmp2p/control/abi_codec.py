@@ -23,6 +23,7 @@ VIEW_FIELDS = (
     "submitted", "waitFor", "roster", "active", "banned", "sealedRounds", "head", "headRound", "mergedRounds", "best",
     "bestRound", "judgedRound", "stale", "ballot", "maxRounds", "stopReason", "reports", "reached", "improved",
     "metricSum", "metricWeight", "reported", "included", "members", "blockNumber", "blockTimestamp",
+    "extendAt",
 )  # fmt: skip
 """Fields of `ISwarm.View`, in order: `decode_state` reads them by position."""
 
@@ -167,7 +168,7 @@ def decode_state(output: bytes) -> View:
             best=digest(20), best_round=n[21], judged_round=n[22], stale=n[23], ballot=n[24], max_rounds=n[25],
             stop_reason=StopReason(n[26]), reports=n[27], reached=n[28], improved=n[29], metric_sum=_signed(n[30]),
             metric_weight=n[31], reported=n[32], included=n[33], members=members, block_number=n[35],
-            block_timestamp=n[36],
+            block_timestamp=n[36], extend_at=n[37],
         )  # fmt: skip
     except ValueError:
         raise WrongChain("What answers state() is not a swarm's contract.", "Check the contract's address.") from None

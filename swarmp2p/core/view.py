@@ -75,7 +75,8 @@ class View:
     block_number: int
     block_timestamp: int
     extend_at: int = 0
-    """COLLECTING: from this time on `advance` may extend the round; the next multiple of collect_timeout."""
+    """From this time on `advance` lowers the threshold to what is there: the first multiple of collect_timeout after
+    minUpdates were in; 0: fewer are in, or the threshold is reached."""
 
     def member_at(self, index: int) -> Member | None:
         """The member with this index, or None."""

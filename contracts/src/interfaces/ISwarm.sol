@@ -109,7 +109,8 @@ interface ISwarm {
         MemberView[] members;
         uint64 blockNumber;
         uint40 blockTimestamp;
-        // COLLECTING: from this time on `advance` may extend the round; the next multiple of collectTimeout.
+        // From this time on `advance` lowers the threshold to what is there: the first multiple of collectTimeout after
+        // minUpdates were in. 0: fewer are in, or the threshold is reached.
         uint40 extendAt;
     }
 
@@ -165,7 +166,7 @@ interface ISwarm {
     event Merged(uint32 indexed round, bytes32 merged, uint256 included, uint256 excluded, uint32 parentRound);
     /// @notice A round ended without a merge; the head stays.
     event Aborted(uint32 indexed round);
-    /// @notice collectTimeout passed below the threshold; the threshold from now on (the same: the swarm waits for updates).
+    /// @notice A multiple of collectTimeout passed below the threshold; the threshold from now on.
     event Extended(uint32 indexed round, uint16 threshold);
     /// @notice The swarm stopped.
     event Stopped(uint32 indexed round, StopReason reason, bytes32 head, bytes32 best);
