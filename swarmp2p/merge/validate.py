@@ -17,6 +17,8 @@ from swarmp2p.core.types import CHUNK_SIZE
 from swarmp2p.merge.rule import Buffer
 
 DEFAULT_MAX_ABS = 1e30
+MAX_MAX_ABS = 1e38
+"""Up to here float32 sums of 256 updates stay finite."""
 
 _FLOATS = {"F64": ("<i8", "<u8"), "F32": ("<i4", "<u4"), "F16": ("<i2", "<u2"), "BF16": ("<i2", "<u2")}
 """Bits of each float dtype as signed and as unsigned integers."""
@@ -30,8 +32,8 @@ def check_chunk(schema: Schema, chunk_index: int, buffer: Buffer, max_abs: float
         schema: of the model.
         chunk_index: which chunk of the file.
         buffer: its bytes; only read.
-        max_abs: largest absolute value of a float, whatever its dtype: finite, above 0. It is compared exactly, so a
-            float32 that is the nearest to 1e30 but above it is refused.
+        max_abs: largest absolute value of a float, whatever its dtype: above 0, at most MAX_MAX_ABS. It is compared
+            exactly: the float32 that is nearest to 1e30 is a little above it, and refused.
 
     Raises:
         InvalidUpdate: wrong size or head, or, with the tensor's name, NaN, infinity, a float beyond `max_abs`, or a
@@ -98,8 +100,8 @@ def _refuse_float(tensor: Tensor, index: int, value: int, max_abs: float, chunk_
 @lru_cache(maxsize=64)
 def _bound(dtype: str, max_abs: float) -> int:
     """Bits of the largest finite number of the dtype that is at most `max_abs`."""
-    if not 0.0 < max_abs < float("inf"):
-        raise ConfigError(f"maxAbs is {max_abs}; it must be finite and above 0.", f"Use {DEFAULT_MAX_ABS:g}.")
+    if not 0.0 < max_abs <= MAX_MAX_ABS:
+        raise ConfigError(f"maxAbs is {max_abs}; it must be above 0 and at most {MAX_MAX_ABS:g}.", "Use 1e30.")
     low, high = 0, _infinity(dtype) - 1
     while low < high:
         middle = (low + high + 1) // 2

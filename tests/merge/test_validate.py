@@ -77,8 +77,9 @@ def test_limits_pass() -> None:
         ("I8", 0x80),
     ):
         check_chunk(*_first(dtype, bits))
-    with pytest.raises(ConfigError, match="maxAbs"):
-        check_chunk(*_first("F32", 0), max_abs=float("nan"))
+    for max_abs in (float("nan"), float("inf"), 0.0, 2e38):
+        with pytest.raises(ConfigError, match="maxAbs"):
+            check_chunk(*_first("F32", 0), max_abs=max_abs)
 
 
 def _first(dtype: str, bits: int) -> tuple[Schema, int, bytes]:
