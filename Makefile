@@ -22,6 +22,8 @@ $(VENV): pyproject.toml constraints.txt
 	@tools/system-packages python "$(PYTHON)"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INDEX) -c constraints.txt -e '.[dev]'
+	@# libp2p brings trio-typing, whose stubs of a trio of years ago would hide trio's own types from mypy
+	@rm -rf .venv/lib/python3*/site-packages/trio-stubs
 	@touch $@
 
 $(NODE): contracts/package.json contracts/package-lock.json

@@ -1,5 +1,6 @@
-"""The same peer for programs without trio: trio runs in a thread of its own, so that training never stalls the network."""
+"""The same peer for programs without trio: trio runs in a thread of its own, so training never stalls the network."""
 
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
@@ -57,10 +58,8 @@ class BlockingSwarmPeer:
 
     def _close(self) -> None:
         if self._token is not None and self._closing is not None:
-            try:
+            with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._closing.set)
-            except trio.RunFinishedError:
-                pass
         self._thread.join()
 
     def _main(self) -> None:

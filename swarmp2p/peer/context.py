@@ -1,4 +1,4 @@
-"""What the parts of one peer share: its layers, its store, the last view, and the ways to tell others that these changed."""
+"""What the parts of one peer share: its layers, its store, the last view, and how they tell of changes."""
 
 import logging
 import time
@@ -8,20 +8,23 @@ from typing import Any
 
 import trio
 
-from swarmp2p.content import ContentStore, Fetcher, cid
+from swarmp2p.content.exchange import Fetcher
+from swarmp2p.content.interface import ContentStore
+from swarmp2p.content.unixfs import cid
 from swarmp2p.control.interface import Control
 from swarmp2p.control.manifest import Manifest
 from swarmp2p.core.config import Config, Knobs
-from swarmp2p.core.errors import ConfigError
 from swarmp2p.core.election import leaders, permutation
-from swarmp2p.core.schema import Schema
+from swarmp2p.core.errors import ConfigError, SchemaMismatch
+from swarmp2p.core.schema import Schema, require_aligned
 from swarmp2p.core.store import Store
 from swarmp2p.core.types import Address, Digest, Phase, Status
 from swarmp2p.core.view import View
 from swarmp2p.home import Home
 from swarmp2p.identity import Key, keccak256
-from swarmp2p.merge import Rule
-from swarmp2p.network import Host
+from swarmp2p.merge.rule import Rule
+from swarmp2p.merge.tensors import read_schema
+from swarmp2p.network.interface import Host
 from swarmp2p.peer.events import Broadcast, Event, StepHook
 from swarmp2p.peer.learner import LearnerThread
 
@@ -46,7 +49,6 @@ class Context:
     manifest: Manifest
     config: Config
     knobs: Knobs
-    schema: Schema
     rule: Rule
     domain: bytes
     """EIP-712 domain separator."""
@@ -66,12 +68,29 @@ class Context:
     leaders_of: dict[int, tuple[Address, ...]] = field(default_factory=dict)
     """Leaders of the last sealed round."""
     broadcast: Broadcast = field(default_factory=Broadcast)
+    _schema: Schema | None = None
     _changed: trio.Event = field(default_factory=trio.Event)
 
     @property
     def key(self) -> Key:
         """This member's key."""
         return self.home.key
+
+    async def schema(self) -> Schema:
+        """Names, shapes and dtypes of the swarm's model: every model has the same head, so the current head has it.
+
+        Raises:
+            ContentUnavailable: the head is not here yet.
+            SchemaMismatch: the head's schema is not the one that the contract was founded with.
+        """
+        if self._schema is None:
+            head = self.view.head
+            schema = await trio.to_thread.run_sync(lambda: read_schema(self.content.path(head)))
+            if schema.digest != self.config.schema:
+                raise SchemaMismatch("The head has another schema than the swarm.", "This swarm's contract is unsound.")
+            require_aligned(schema)
+            self._schema = schema
+        return self._schema
 
     def wake(self) -> None:
         """Something that `decide` looks at has changed."""

@@ -1,4 +1,4 @@
-"""The loop: read the chain, ask `decide` what is wanted, keep that running. Level-triggered (docs/protocol.md, section 1)."""
+"""The loop: read the chain, ask `decide` what is wanted, keep that running. Level-triggered (protocol, section 1)."""
 
 import logging
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What a peer tells those who watch: rounds for programs, events for those who draw, steps for those who test faults."""
+"""What a peer tells those who watch: rounds for programs, events for those who draw, steps for fault tests."""
 
 import math
 from collections.abc import Callable
@@ -67,8 +67,8 @@ class Event:
 
 
 StepHook = Callable[[str, int, int | None], None]
-"""Called right before a step takes effect, with its name (train, publish, submit, fetch, claim, attest, finalize, apply),
-the round, and this member's rank for slice 0 of a sealed round (None while a round collects)."""
+"""Called right before a step takes effect, with its name (train, publish, submit, fetch, claim, attest, finalize,
+apply), the round, and this member's rank for slice 0 of a sealed round (None while a round collects)."""
 
 
 class Broadcast:

@@ -63,5 +63,6 @@ class LearnerThread:
             raise
         except Exception as error:
             raise LearnerFailed(
-                f"The learner raised {type(error).__name__}: {error}", "Its own traceback is above; the swarm is unharmed."
+                f"The learner raised {type(error).__name__}: {error}",
+                "Its own traceback is above; the swarm is unharmed.",
             ) from error

@@ -45,7 +45,7 @@ class Reconciler:
 
     def want(self, actions: Iterable[Action]) -> float:
         """Bring the tasks in line with the wanted actions; returns the trio time at which to come again."""
-        wanted = {action: None for action in actions}
+        wanted = dict.fromkeys(actions)
         come_again = trio.current_time() + 3600.0
         for action, scope in list(self._running.items()):
             if action not in wanted:

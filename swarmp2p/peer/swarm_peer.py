@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 from multiformats import CID
 
-from swarmp2p.content import cid
+from swarmp2p.content.unixfs import cid
 from swarmp2p.core.config import Knobs
 from swarmp2p.core.errors import ConfigError, SwarmError
 from swarmp2p.core.types import Digest, Phase, bits
@@ -77,7 +77,7 @@ class SwarmPeer:
                 listen=listen,
                 invitation=invitation,
                 sync_interval=sync_interval,
-                knobs=knobs or Knobs(),
+                knobs=knobs,
                 on_step=on_step,
             ) as context:
                 peer = cls(context)
@@ -189,6 +189,8 @@ class SwarmPeer:
         if which not in ("best", "head"):
             raise ConfigError(f'which="{which}" is no model.', 'It is "best" or "head".')
         digest = self._ctx.view.best if which == "best" else self._ctx.view.head
-        if not await self._ctx.content.has(digest):
+        destination = Path(path).expanduser()
+        if not await trio.to_thread.run_sync(self._ctx.content.has, digest):
             await self._ctx.fetcher.fetch_file(digest, self._ctx.config.size)
-        return await self._ctx.content.export(digest, Path(path).expanduser())
+        await trio.to_thread.run_sync(self._ctx.content.export, digest, destination)
+        return destination

@@ -8,10 +8,10 @@ import trio
 from swarmp2p.core.actions import Announce, Sign, Sync
 from swarmp2p.core.errors import MessageRefused
 from swarmp2p.core.messages import Hint, RoundMessage, Signed
-from swarmp2p.core.types import Address, Phase, Status
 from swarmp2p.core.typed import signing_digest
+from swarmp2p.core.types import Address, Phase, Status
 from swarmp2p.identity import keccak256, recover
-from swarmp2p.network import Stream, topic_name
+from swarmp2p.network.interface import Stream, topic_name
 from swarmp2p.network.wire import (
     SYNC_PROTOCOL,
     decode_message,

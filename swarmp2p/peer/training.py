@@ -8,11 +8,12 @@ from typing import Any
 import trio
 
 from swarmp2p.core.actions import Apply, Train
-from swarmp2p.core.errors import InvalidUpdate, LearnerFailed, SwarmError
+from swarmp2p.core.errors import InvalidUpdate, LearnerFailed, SchemaMismatch, SwarmError
+from swarmp2p.core.schema import Schema, difference
 from swarmp2p.core.store import Report, Update
 from swarmp2p.core.types import Digest, ReportFlag
+from swarmp2p.merge.tensors import read_weights, schema_of, write_weights
 from swarmp2p.merge.validate import check_file
-from swarmp2p.merge.tensors import read_weights, write_weights
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.learner import Learner
 
@@ -32,13 +33,14 @@ class Training:
         """Load a held model into the learner, validate it, and write the report down."""
         ctx = self._ctx
         ctx.step("apply", action.round)
-        path = ctx.content.path(action.digest)
+        path = await trio.to_thread.run_sync(ctx.content.path, action.digest)
+        schema = await ctx.schema()
 
         def apply_in_thread(learner: Learner) -> float | None:
             if self._like is None:
                 self._like = learner.get_weights()
-            like = None if isinstance(self._like, Path) else self._like
-            learner.set_weights(read_weights(path, like))
+                refuse_other_model(schema, self._like)
+            learner.set_weights(read_weights(path, self._like))
             if action.round == 0:
                 return None
             return learner.evaluate()
@@ -85,17 +87,18 @@ class Training:
         ctx = self._ctx
         round_ = ctx.view.round
         ctx.step("train", round_)
-        scratch = ctx.home.path / "update.safetensors"
+        schema = await ctx.schema()
+        scratch = ctx.content.scratch()
 
         def train_in_thread(learner: Learner) -> None:
             learner.train(ctx.interval)
             weights = learner.get_weights()
             self._like = weights
-            write_weights(weights, scratch, ctx.schema)
+            write_weights(weights, scratch, schema)
 
         await ctx.learner.call(train_in_thread)
         try:
-            await trio.to_thread.run_sync(check_file, scratch, ctx.schema, ctx.manifest.max_abs)
+            await trio.to_thread.run_sync(check_file, scratch, schema, ctx.manifest.max_abs)
         except InvalidUpdate as error:
             ctx.store.applied = None  # take the head again, and train from there
             ctx.wake()
@@ -105,10 +108,28 @@ class Training:
                 chunk=error.chunk,
             ) from error
         ctx.step("publish", round_)
-        digest = await ctx.content.put(scratch, move=True)
+        stored = await trio.to_thread.run_sync(lambda: ctx.content.put(scratch, move=True))
+        digest = stored.digest
         update = Update(base=action.base, digest=digest, weight=ctx.store.weight)
         await trio.to_thread.run_sync(ctx.home.journal.set_update, update)
         if ctx.store.applied != action.base:
-            raise SwarmError("The head moved on while this interval was trained; it is trained again from the new head.")
+            raise SwarmError(
+                "The head moved on while this interval was trained; it is trained again from the new head."
+            )
         ctx.store.update = update
         ctx.store.held.add(digest)
+
+
+def refuse_other_model(schema: Schema, weights: Mapping[str, Any] | Path) -> None:
+    """Raise SchemaMismatch, naming the first tensor that differs, if a learner's model is not the swarm's."""
+    own = schema_of(weights)
+    if _forms(own) != _forms(schema):
+        raise SchemaMismatch(
+            f"The learner's model is not this swarm's. {difference(schema, own)}",
+            "Build the model that the swarm was founded with: same names, shapes and dtypes.",
+        )
+
+
+def _forms(schema: Schema) -> set[tuple[str, str, tuple[int, ...]]]:
+    """Names, dtypes and shapes; where in the file a tensor stands is no matter between learners."""
+    return {(tensor.name, tensor.dtype, tensor.shape) for tensor in schema.tensors}

@@ -1,0 +1,245 @@
+"""Carries out what concerns content: fetch updates, merge slices, put the merged model together (docs/protocol.md, 5-8)."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from swarmp2p.content.interface import Part
+from swarmp2p.content.unixfs import root
+from swarmp2p.core.actions import BuildRoot, FetchFile, FetchLeafList, FetchSlice, Keep, Merge, Verify
+from swarmp2p.core.errors import ContentUnavailable, InvalidUpdate, SwarmError
+from swarmp2p.core.schema import Schema
+from swarmp2p.core.slices import chunk_range
+from swarmp2p.core.store import RoundStore
+from swarmp2p.core.types import Bitmap, Digest, Reason
+from swarmp2p.core.view import Member
+from swarmp2p.merge.validate import check_chunk
+from swarmp2p.peer.context import Context
+
+T = TypeVar("T")
+
+CHUNKS_A_CALL = 8
+"""Chunks that are merged in one visit to a worker thread: 2 MiB of each input, a few milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Invalid:
+    """A chunk that must not be merged, and whose it is."""
+
+    index: int
+    chunk: int
+
+
+class Merging:
+    """The content side of a round."""
+
+    def __init__(self, context: Context) -> None:
+        self._ctx = context
+        self._threads = trio.CapacityLimiter(4)
+        self._assemblies: dict[Digest, str] = {}
+        """Merged models whose root this peer built: the assembly that they come from."""
+
+    async def _thread(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self._threads)
+
+    def _round(self, number: int) -> RoundStore:
+        current = self._ctx.store.round
+        if current is None or current.round != number:
+            raise SwarmError(f"Round {number} is over.")
+        return current
+
+    def _assembly(self, current: RoundStore, excluded: Bitmap) -> str:
+        key = hashlib.sha256(current.inputs + excluded.to_bytes(32, "big")).hexdigest()[:32]
+        return f"round-{current.round}-{key}"
+
+    async def _part(self, current: RoundStore, excluded: Bitmap) -> Part:
+        name, size = self._assembly(current, excluded), self._ctx.config.size
+        return await self._thread(lambda: self._ctx.content.assemble(name, size))
+
+    def _slice(self, slice_: int) -> range:
+        return chunk_range(slice_, self._ctx.view.k, self._ctx.config.chunks)
+
+    # ---- whole files
+
+    async def fetch_file(self, action: FetchFile) -> None:
+        """A merged model: out of this peer's own assembly as far as it goes, the rest from whoever has it."""
+        ctx = self._ctx
+        digest, name = action.digest, self._assemblies.get(action.digest)
+        if not await self._thread(lambda: ctx.content.has(digest)):
+            if name is not None:
+                await self._complete(digest, name)
+            else:
+                await ctx.fetcher.fetch_file(digest, ctx.config.size)
+        ctx.store.held.add(digest)
+        ctx.emit("held", action.round, cid=ctx.cid(digest))
+
+    async def _complete(self, digest: Digest, name: str) -> None:
+        ctx = self._ctx
+        part = await self._thread(lambda: ctx.content.assemble(name, ctx.config.size))
+        if part.missing():
+            leaf_list = await ctx.fetcher.fetch_leaf_list(digest, ctx.config.size)
+            target = await self._thread(lambda: part.target(0, leaf_list, digest))
+            await ctx.fetcher.fetch_chunks(target)
+        await self._thread(lambda: part.finish(digest))
+
+    async def keep(self, action: Keep) -> None:
+        """Drop what is no longer needed."""
+        ctx = self._ctx
+        current = ctx.store.round
+        assemblies = set(self._assemblies.values())
+        if current is not None:
+            assemblies |= {self._assembly(current, excluded) for excluded, _ in current.computed}
+            assemblies |= {self._assembly(current, excluded) for excluded, _, _ in current.slices_held}
+        for digest in [d for d in self._assemblies if d not in action.digests and d != ctx.view.head]:
+            if current is None or digest not in current.roots.values():
+                assemblies.discard(self._assemblies.pop(digest))
+        await self._thread(lambda: ctx.content.collect(action.digests, assemblies))
+        ctx.store.held &= action.digests
+
+    # ---- updates of others
+
+    async def fetch_leaf_list(self, action: FetchLeafList) -> None:
+        """A member's leaf list; that it cannot be had is what an objection is made of."""
+        current = self._round(action.round)
+        await self._leaf_list(current, action.index, action.digest)
+        current.leaf_lists.add(action.index)
+
+    async def _leaf_list(self, current: RoundStore, index: int, digest: Digest) -> bytes:
+        ctx = self._ctx
+        known = await self._thread(lambda: ctx.content.leaf_list(digest))
+        if known is not None:
+            return known
+        origin = ctx.view.member_at(index)
+        with self._noting_failure(current, index):
+            leaf_list = await ctx.fetcher.fetch_leaf_list(
+                digest, ctx.config.update_size, prefer=[origin.address] if origin else []
+            )
+        await self._thread(lambda: ctx.content.begin(digest, ctx.config.update_size, leaf_list))
+        return leaf_list
+
+    def _noting_failure(self, current: RoundStore, index: int) -> "_NotingFailure":
+        return _NotingFailure(self._ctx, current, index)
+
+    async def _fetch_chunks(self, current: RoundStore, member: Member, first: int, end: int) -> None:
+        ctx = self._ctx
+        if await self._thread(lambda: ctx.content.has(member.digest)):
+            return
+        leaf_list = await self._leaf_list(current, member.index, member.digest)
+        part = await self._thread(lambda: ctx.content.begin(member.digest, ctx.config.update_size, leaf_list))
+        target = await self._thread(lambda: part.target(0, leaf_list, member.digest))
+        if target.missing(first, end):
+            with self._noting_failure(current, member.index):
+                await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member.address])
+
+    async def verify(self, action: Verify) -> None:
+        """Look at the chunk that somebody calls INVALID."""
+        ctx, current = self._ctx, self._round(action.round)
+        member = ctx.view.member_at(action.index)
+        if member is None:
+            return
+        schema = await ctx.schema()
+        if action.chunk < ctx.config.chunks:
+            await self._fetch_chunks(current, member, action.chunk, action.chunk + 1)
+
+            def check() -> None:
+                data = ctx.content.read_chunk(action.digest, action.chunk)
+                check_chunk(schema, action.chunk, data, ctx.manifest.max_abs)
+
+            try:
+                await self._thread(check)
+            except InvalidUpdate:
+                current.invalid[action.index] = action.chunk
+                return
+        for objector in current.objectors(action.index, Reason.INVALID):
+            current.refuted.add((objector, action.index, action.chunk))
+
+    # ---- merged slices
+
+    async def merge(self, action: Merge) -> None:
+        """Fetch, check and merge one slice, chunk by chunk, in ascending order of the members' addresses."""
+        ctx, current = self._ctx, self._round(action.round)
+        ctx.step("fetch", action.round)
+        chunks = self._slice(action.slice)
+        included = ctx.view.submitted & ~action.excluded
+        members = sorted((m for m in ctx.view.members if included >> m.index & 1), key=lambda m: m.address)
+        part = await self._part(current, action.excluded)
+        missing = part.missing(chunks.start, chunks.stop)
+        if missing:
+            schema = await ctx.schema()
+            async with trio.open_nursery() as nursery:
+                for member in members:
+                    nursery.start_soon(self._fetch_chunks, current, member, chunks.start, chunks.stop)
+            ctx.emit("merge", action.round, slice=action.slice)
+            for start in range(0, len(missing), CHUNKS_A_CALL):
+                batch = missing[start : start + CHUNKS_A_CALL]
+                invalid = await self._thread(lambda batch=batch: self._merge_chunks(schema, part, members, batch))  # type: ignore[misc]
+                if invalid is not None:
+                    current.invalid[invalid.index] = invalid.chunk
+                    return
+        digest = await self._thread(lambda: part.seal_slice(chunks.start, chunks.stop))
+        current.computed[action.excluded, action.slice] = digest
+        current.slice_lists.add(digest)
+        current.slices_held.add((action.excluded, action.slice, digest))
+
+    def _merge_chunks(
+        self, schema: Schema, part: Part, members: Sequence[Member], batch: Sequence[int]
+    ) -> _Invalid | None:
+        ctx = self._ctx
+        for chunk in batch:
+            inputs = []
+            for member in members:
+                data = ctx.content.read_chunk(member.digest, chunk)
+                try:
+                    check_chunk(schema, chunk, data, ctx.manifest.max_abs)
+                except InvalidUpdate:
+                    return _Invalid(member.index, chunk)
+                inputs.append(data)
+            part.write_chunk(chunk, ctx.rule.merge_chunk(schema, chunk, inputs, [m.weight for m in members]))
+        return None
+
+    async def fetch_slice(self, action: FetchSlice) -> None:
+        """A slice that enough members claim: the leaf list first, so that the root can be built while chunks come."""
+        ctx, current = self._ctx, self._round(action.round)
+        chunks = self._slice(action.slice)
+        claimants = sorted(current.claims(action.excluded, action.slice).get(action.digest, ()))
+        part = await self._part(current, action.excluded)
+        leaf_list = await ctx.fetcher.fetch_leaf_list(action.digest, prefer=claimants)
+        target = await self._thread(lambda: part.target(chunks.start, leaf_list, action.digest))
+        current.slice_lists.add(action.digest)
+        ctx.wake()
+        await ctx.fetcher.fetch_chunks(target, prefer=claimants)
+        await self._thread(lambda: part.seal_slice(chunks.start, chunks.stop))
+        current.slices_held.add((action.excluded, action.slice, action.digest))
+
+    async def build_root(self, action: BuildRoot) -> None:
+        """The merged model's digest, from the leaf lists of its slices."""
+        ctx, current = self._ctx, self._round(action.round)
+
+        def build() -> Digest:
+            lists = [ctx.content.leaf_list(digest) for digest in action.slices]
+            if any(leaf_list is None for leaf_list in lists):
+                raise ContentUnavailable("The leaf list of a slice is not held any more.", "It is fetched again.")
+            return root(b"".join(leaf_list or b"" for leaf_list in lists), ctx.config.size).digest
+
+        digest = await self._thread(build)
+        current.roots[action.excluded, action.slices] = digest
+        self._assemblies[digest] = self._assembly(current, action.excluded)
+
+
+class _NotingFailure:
+    """Writes down since when a member's content cannot be had; success wipes it."""
+
+    def __init__(self, context: Context, current: RoundStore, index: int) -> None:
+        self._ctx, self._current, self._index = context, current, index
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if error is None:
+            self._current.failing.pop(self._index, None)
+        elif isinstance(error, ContentUnavailable):
+            self._current.failing.setdefault(self._index, self._ctx.clock())

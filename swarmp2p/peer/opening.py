@@ -1,0 +1,208 @@
+"""Opens a peer's layers one after the other, each closed again if a later one fails, and wires them to each other."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from swarmp2p.content.embedded import EmbeddedStore
+from swarmp2p.content.exchange import CONTENT_PROTOCOL, Fetcher, Server
+from swarmp2p.content.interface import ContentStore, Stream
+from swarmp2p.control.contract import SwarmContract
+from swarmp2p.control.interface import Control
+from swarmp2p.control.invitation import Invitation, verify
+from swarmp2p.control.manifest import Manifest, load_manifest
+from swarmp2p.control.rpc import RpcClient
+from swarmp2p.core.config import Config, Knobs
+from swarmp2p.core.errors import ConfigError, NotAMember, WrongChain
+from swarmp2p.core.store import Store
+from swarmp2p.core.types import Address, Status
+from swarmp2p.core.view import View
+from swarmp2p.home import Home
+from swarmp2p.merge.registry import rule_from_id
+from swarmp2p.merge.self_test import self_test
+from swarmp2p.network.host import open_host
+from swarmp2p.network.interface import Host
+from swarmp2p.peer.context import Clock, Context
+from swarmp2p.peer.events import StepHook
+from swarmp2p.peer.learner import Learner, LearnerThread
+
+DEFAULT_LISTEN = ("/ip4/0.0.0.0/tcp/0",)
+
+
+class HostCarrier:
+    """The network as the content exchange needs it."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def open(self, peer: Address) -> Stream:
+        """A stream to a connected member."""
+        return await self._host.open_stream(peer, CONTENT_PROTOCOL)
+
+    def reachable(self) -> list[Address]:
+        """Members connected now."""
+        return sorted(self._host.connected())
+
+
+@asynccontextmanager
+async def open_context(
+    manifest: str | Path,
+    *,
+    learner: Learner,
+    weight: int,
+    home: str | Path,
+    listen: Sequence[str],
+    invitation: str | Path | None,
+    sync_interval: int | None,
+    knobs: Knobs | None,
+    on_step: StepHook | None,
+) -> AsyncIterator[Context]:
+    """All layers of a peer on a real chain and network; see `SwarmPeer.open`."""
+    agreed = load_manifest(Path(manifest).expanduser())
+    await trio.to_thread.run_sync(self_test)
+    with Home.open(home) as own:
+        rpc = RpcClient(agreed.rpc, chain_id=agreed.chain_id)
+        async with rpc, open_host(own.key.secret, list(listen)) as host:
+            contract = SwarmContract(rpc, agreed.contract, own.key.secret, own.journal)
+            config = await contract.check(agreed.digest)
+            if config != agreed.config():
+                raise WrongChain(
+                    "The contract's configuration is not the manifest's.", "Use the swarm.toml that `found` wrote."
+                )
+            invited = None if invitation is None else Invitation.load(Path(invitation).expanduser())
+            async with open_on(
+                agreed,
+                config,
+                own,
+                contract,
+                host,
+                learner=learner,
+                weight=weight,
+                invitation=invited,
+                sync_interval=sync_interval,
+                knobs=knobs,
+                on_step=on_step,
+            ) as context:
+                yield context
+
+
+@asynccontextmanager
+async def open_on(
+    manifest: Manifest,
+    config: Config,
+    home: Home,
+    contract: Control,
+    host: Host,
+    *,
+    learner: Learner,
+    weight: int,
+    invitation: Invitation | None = None,
+    sync_interval: int | None = None,
+    knobs: Knobs | None = None,
+    on_step: StepHook | None = None,
+    content: ContentStore | None = None,
+) -> AsyncIterator[Context]:
+    """The layers above chain and network, whichever these are."""
+    clock = Clock()
+    await contract.resend_pending()
+    domain = await contract.domain()
+    view = await enrolled(manifest, config, contract, host, domain, invitation, await contract.state(), clock())
+    me = view.member(contract.account)
+    if me is not None and weight > me.max_weight:
+        raise ConfigError(
+            f"The weight {weight} is above the {me.max_weight} that this member was invited with.",
+            "Give a smaller weight, or ask for another invitation.",
+        )
+    store = content or await trio.to_thread.run_sync(lambda: EmbeddedStore(home.content))
+    try:
+        context = Context(
+            home=home,
+            manifest=manifest,
+            config=config,
+            knobs=knobs or manifest.knobs,
+            rule=rule_from_id(manifest.rule),
+            domain=domain,
+            contract=contract,
+            host=host,
+            content=store,
+            fetcher=Fetcher(store, HostCarrier(host)),
+            learner=LearnerThread(learner),
+            store=Store(me=contract.account, weight=weight, started_at=clock()),
+            view=view,
+            interval=sync_interval or manifest.sync_interval,
+            clock=clock,
+            on_step=on_step,
+        )
+        await restore(context)
+        context.admit()
+        host.handle(CONTENT_PROTOCOL, Server(store).serve)
+        context.know(manifest.bootstrap)
+        yield context
+    finally:
+        await trio.to_thread.run_sync(store.close)
+
+
+async def enrolled(
+    manifest: Manifest,
+    config: Config,
+    contract: Control,
+    host: Host,
+    domain: bytes,
+    invitation: Invitation | None,
+    view: View,
+    now: float,
+) -> View:
+    """The view with this account a member that others can find: enrols by invitation, records the addresses.
+
+    Raises:
+        NotAMember, InvitationRefused.
+    """
+    me = view.member(contract.account)
+    addresses = host.multiaddrs()
+    member = me is not None and me.status in (Status.IDLE, Status.ACTIVE) and me.expires >= now
+    if not member and invitation is None:
+        account = f"0x{contract.account.hex()}"
+        if me is not None and me.status is not Status.BARRED:
+            ended = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(me.expires))
+            raise NotAMember(f"The membership of {account} expired at {ended}.", "Ask a founder to renew it.")
+        raise NotAMember(
+            f"{account} is not a member of this swarm.",
+            f"Ask a founder for an invitation (`swarmp2p invite swarm.toml {account}`) and join with it.",
+        )
+    if not member and invitation is not None:
+        signatures = verify(
+            invitation,
+            chain_id=manifest.chain_id,
+            contract=manifest.contract,
+            domain=domain,
+            config=config,
+            view=view,
+            me=contract.account,
+            now=now,
+        )
+        await contract.enrol(invitation.invite, signatures, addresses)
+    elif (await contract.addresses()).get(contract.account) != tuple(addresses):
+        await contract.set_addresses(addresses)
+    else:
+        return view
+    return await contract.state()
+
+
+async def restore(context: Context) -> None:
+    """What an earlier run left in the home: the own update, the last report, the files held."""
+    store, content, journal = context.store, context.content, context.home.journal
+
+    def read() -> None:
+        update = journal.update()
+        if update is not None and content.has(update.digest):
+            store.update = update
+            store.held.add(update.digest)
+        store.report = journal.report()
+        for digest in (context.view.head, context.view.best, context.config.genesis):
+            if content.has(digest):
+                store.held.add(digest)
+
+    await trio.to_thread.run_sync(read)

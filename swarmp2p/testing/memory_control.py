@@ -1,0 +1,165 @@
+"""The contract's model in the place of a chain: the peer's control layer for tests within one process, without delay."""
+
+from collections.abc import Callable, Sequence
+
+import trio
+
+from swarmp2p.control.interface import Control, Receipt, RoundResult
+from swarmp2p.core.config import Config
+from swarmp2p.core.errors import TransactionFailed
+from swarmp2p.core.messages import Attestation, Invite, Signed
+from swarmp2p.core.typed import Domain, domain_separator, signing_digest
+from swarmp2p.core.types import Address, Bitmap, Digest, ReportFlag
+from swarmp2p.core.view import View
+from swarmp2p.identity import keccak256, recover
+from swarmp2p.testing.contract_model import Block, ContractModel, Reverted
+
+MEMORY_CHAIN_ID = 1337
+MEMORY_CONTRACT: Address = b"\xc0" * 20
+NOBODY: Address = bytes(20)
+"""Stands for whoever an invalid signature names."""
+
+
+class MemoryChain:
+    """A contract model that several peers of one process share. Mines each call at once; time is the caller's clock."""
+
+    def __init__(self, config: Config, now: Callable[[], float]) -> None:
+        self._now = now
+        salt = keccak256(b"memory chain" + config.genesis)
+        self.model = ContractModel.deploy(config, salt, keccak256, Block(1, int(now())))
+        domain = Domain(MEMORY_CHAIN_ID, MEMORY_CONTRACT, salt)
+        self.domain = domain_separator(domain, keccak256)
+        self._mined = trio.Event()
+
+    def transact(self, call: Callable[[ContractModel], None]) -> Receipt:
+        """Run one call in a block of its own.
+
+        Raises:
+            TransactionFailed: the model reverts; nothing has changed.
+        """
+        block = self.model.block
+        block.number += 1
+        block.timestamp = max(block.timestamp, int(self._now()))
+        try:
+            call(self.model)
+        except Reverted as error:
+            raise TransactionFailed(f"The contract refused: {error.name}.", error=error.name) from None
+        self._mined.set()
+        self._mined = trio.Event()
+        return Receipt(hash=bytes(32), block_number=block.number, gas_used=0)
+
+    async def mined(self) -> None:
+        """Wait for the next block."""
+        await self._mined.wait()
+
+    def control(self, account: Address) -> "MemoryControl":
+        """The contract as this account uses it."""
+        return MemoryControl(self, account)
+
+
+class MemoryControl(Control):
+    """`Control` on a `MemoryChain`."""
+
+    def __init__(self, chain: MemoryChain, account: Address) -> None:
+        self._chain = chain
+        self._account = account
+
+    @property
+    def address(self) -> Address:
+        """Address of the contract."""
+        return MEMORY_CONTRACT
+
+    @property
+    def account(self) -> Address:
+        """Address that signs the transactions."""
+        return self._account
+
+    async def config(self) -> Config:
+        """The immutable configuration."""
+        await trio.lowlevel.checkpoint()
+        return self._chain.model.config
+
+    async def domain(self) -> bytes:
+        """EIP-712 domain separator."""
+        await trio.lowlevel.checkpoint()
+        return self._chain.domain
+
+    async def state(self) -> View:
+        """The model's view."""
+        await trio.lowlevel.checkpoint()
+        return self._chain.model.state()
+
+    async def wait_for_change(self, seen: View | None, timeout: float) -> View:
+        """The state as soon as it differs from `seen`."""
+        with trio.move_on_after(timeout):
+            while seen is not None and self._chain.model.state() == seen:
+                await self._chain.mined()
+        return await self.state()
+
+    async def leaders(self, round_: int) -> tuple[Address, ...]:
+        """Workers of rank 0."""
+        await trio.lowlevel.checkpoint()
+        return tuple(self._chain.model.leaders(round_))
+
+    async def result(self, round_: int) -> RoundResult:
+        """What a round left behind."""
+        await trio.lowlevel.checkpoint()
+        result = self._chain.model.results[round_]
+        return RoundResult(result.merged, result.included, result.parent_round, result.block_number)
+
+    async def addresses(self) -> dict[Address, tuple[str, ...]]:
+        """Recorded multiaddrs."""
+        await trio.lowlevel.checkpoint()
+        return {account: tuple(text.decode().split("\n")) for account, text in self._chain.model.addresses.items()}
+
+    async def _send(self, call: Callable[[ContractModel], None]) -> Receipt:
+        await trio.lowlevel.checkpoint()
+        return self._chain.transact(call)
+
+    async def enrol(self, invite: Invite, signatures: Sequence[bytes], addresses: Sequence[str]) -> Receipt:
+        """Join by invitation."""
+        digest = signing_digest(invite, self._chain.domain, keccak256)
+        signers = [recover(digest, signature) or NOBODY for signature in signatures]
+        text = "\n".join(addresses).encode()
+        return await self._send(lambda model: model.enrol(self._account, invite, signers, text))
+
+    async def set_addresses(self, addresses: Sequence[str]) -> Receipt:
+        """Record multiaddrs."""
+        text = "\n".join(addresses).encode()
+        return await self._send(lambda model: model.set_addresses(self._account, text))
+
+    async def ready(self) -> Receipt:
+        """IDLE to ACTIVE."""
+        return await self._send(lambda model: model.ready(self._account))
+
+    async def submit_update(self, round_: int, digest: Digest, weight: int, metric: int, flags: ReportFlag) -> Receipt:
+        """Submit an update."""
+        return await self._send(lambda model: model.submit_update(self._account, round_, digest, weight, metric, flags))
+
+    async def advance(self, idle: Sequence[int] = ()) -> Receipt:
+        """The due transition."""
+        return await self._send(lambda model: model.advance(self._account, tuple(idle)))
+
+    async def finalize(
+        self, round_: int, excluded: Bitmap, merged: Digest, slices: Sequence[Digest], signatures: Sequence[Signed]
+    ) -> Receipt:
+        """The merged model, with signatures that are recovered here as the contract does."""
+        inputs = self._chain.model.inputs
+
+        def signer(mask: int, signature: bytes) -> Address:
+            body = Attestation(round_, inputs, excluded, merged, tuple(slices), mask)
+            return recover(signing_digest(body, self._chain.domain, keccak256), signature) or NOBODY
+
+        masks = [(s.body.mask if isinstance(s.body, Attestation) else 0, s.signature) for s in signatures]
+        signed = [(mask, signer(mask, signature)) for mask, signature in masks]
+        return await self._send(
+            lambda model: model.finalize(self._account, round_, excluded, merged, tuple(slices), signed)
+        )
+
+    async def report(self, metric: int, flags: ReportFlag) -> Receipt:
+        """Report after STOPPED."""
+        return await self._send(lambda model: model.report(self._account, metric, flags))
+
+    async def resend_pending(self) -> None:
+        """Nothing is ever pending."""
+        await trio.lowlevel.checkpoint()
