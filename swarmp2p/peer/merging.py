@@ -1,4 +1,4 @@
-"""Carries out what concerns content: fetch updates, merge slices, put the merged model together (docs/protocol.md, 5-8)."""
+"""Carries out what concerns content: fetch updates, merge slices, put the merged model together (protocol, 5-8)."""
 
 import hashlib
 from collections.abc import Callable, Sequence

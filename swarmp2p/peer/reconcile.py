@@ -1,4 +1,4 @@
-"""Keeps the tasks that run equal to the actions that `decide` wants: starts what is new, cancels what is no longer wanted."""
+"""Keeps the running tasks equal to the actions that `decide` wants: starts new ones, cancels those not wanted."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable

@@ -1,4 +1,4 @@
-"""The contract's model in the place of a chain: the peer's control layer for tests within one process, without delay."""
+"""The contract's model in the place of a chain: the control layer for tests within one process, without delay."""
 
 from collections.abc import Callable, Sequence
 
