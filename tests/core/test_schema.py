@@ -23,6 +23,8 @@ from swarmp2p.core.schema import (
     segments,
 )
 from swarmp2p.core.types import CHUNK_SIZE
+from tests.core import schema_vectors
+from tests.core.schema_vectors import BAD_HEADS, entry, head_of
 
 steady = settings(derandomize=True, deadline=None, max_examples=150)
 
@@ -31,15 +33,6 @@ shapes = st.lists(st.integers(0, 9), max_size=4).map(tuple)
 models = st.dictionaries(names, st.tuples(st.sampled_from(list(ITEM_SIZE)), shapes), max_size=8).map(
     lambda entries: [(name, dtype, shape) for name, (dtype, shape) in entries.items()]
 )
-
-
-def head_of(entries: object, padding: bytes = b"") -> bytes:
-    text = (entries if isinstance(entries, bytes) else json.dumps(entries).encode()) + padding
-    return len(text).to_bytes(8, "little") + text
-
-
-def entry(dtype: object = "F32", shape: object = (1,), offsets: object = (0, 4), **more: object) -> dict[str, Any]:
-    return {"dtype": dtype, "shape": shape, "data_offsets": offsets, **more}
 
 
 def test_a_file_of_the_library_is_read() -> None:
@@ -78,47 +71,16 @@ def test_the_canonical_layout_is_the_librarys(model: list[tuple[str, str, tuple[
     assert len(data) == schema.size
 
 
-BAD_HEADS: dict[str, object] = {
-    "not an object": b"[1]",
-    "not closed": b'{"a": ',
-    "not UTF-8": b'{"\xff": 1}',
-    "nothing": b"",
-    "nested without end": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "a number of a million digits": b'{"a":' + b"9" * 1_000_000 + b"}",
-    "a tensor twice": b'{"a":%b,"a":%b}' % ((json.dumps(entry()).encode(),) * 2),
-    "a key twice": b'{"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
-    "NaN": b'{"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,4]}}',
-    "padding before": b" {}",
-    "other padding": b"{}\n",
-    "no entry": {"a": None},
-    "one key too many": {"a": entry(stride=1)},
-    "a key missing": {"a": {"dtype": "F32", "shape": [1]}},
-    "unknown dtype": {"a": entry("F33")},
-    "dtype of half bytes": {"a": entry("F4", [2], [0, 1])},
-    "dtype no text": {"a": entry(["F32"])},
-    "shape no list": {"a": entry(shape=1)},
-    "negative": {"a": entry(shape=[-1], offsets=[0, -4])},
-    "fraction": {"a": entry(shape=[1.0])},
-    "truth as a number": {"a": entry(shape=[True])},
-    "overflow": {"a": entry(shape=[2**40, 2**40, 0], offsets=[0, 0])},
-    "too many dimensions": {"a": entry(shape=[1] * 33)},
-    "three offsets": {"a": entry(offsets=[0, 4, 8])},
-    "backwards": {"a": entry(offsets=[4, 0])},
-    "too large for its shape": {"a": entry(offsets=[0, 8])},
-    "starts late": {"a": entry(offsets=[4, 8])},
-    "gap": {"a": entry(), "b": entry(offsets=[8, 12])},
-    "overlap": {"a": entry(shape=[2], offsets=[0, 8]), "b": entry(offsets=[4, 8])},
-    "twice the same bytes": {"a": entry(), "b": entry()},
-    "metadata of numbers": {"__metadata__": {"a": 1}},
-    "metadata no object": {"__metadata__": "a"},
-    "half a surrogate pair": b'{"\\ud800":%b}' % json.dumps(entry()).encode(),
+HUGE_HEADS = {
+    "nested without end": head_of(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+    "a number of a million digits": head_of(b'{"a":' + b"9" * 1_000_000 + b"}"),
 }
 
 
-@pytest.mark.parametrize("entries", BAD_HEADS.values(), ids=BAD_HEADS.keys())
-def test_bad_heads_are_refused_with_a_mend(entries: object) -> None:
+@pytest.mark.parametrize("head", (BAD_HEADS | HUGE_HEADS).values(), ids=(BAD_HEADS | HUGE_HEADS).keys())
+def test_bad_heads_are_refused_with_a_mend(head: bytes) -> None:
     with pytest.raises(MalformedModel) as caught:
-        parse_schema(head_of(entries))
+        parse_schema(head)
     assert caught.value.mend
     assert len(str(caught.value)) < 700
 
@@ -265,3 +227,12 @@ def test_the_empty_model() -> None:
     assert schema.head == b"\x08\0\0\0\0\0\0\0{}      "
     assert (schema.size, schema.chunks) == (16, 1)
     assert [part.tensor for part in segments(schema, 0)] == [None]
+
+
+def test_the_vectors_are_current() -> None:
+    assert json.loads(schema_vectors.GOOD_FILE.read_text()) == schema_vectors.good()
+    assert json.loads(schema_vectors.BAD_FILE.read_text()) == schema_vectors.bad()
+    for case in schema_vectors.good()["cases"]:
+        schema = parse_schema(bytes.fromhex(case["head"]), case["size"])
+        assert {tensor.name: tensor.start for tensor in schema.tensors} == case["starts"]
+        assert sha256(schema.head).hexdigest() == case["digest"]
