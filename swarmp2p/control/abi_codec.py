@@ -1,7 +1,8 @@
 """The contract's ABI: calls out, errors and the state in. Built from the artefact that the wheel carries."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
@@ -18,24 +19,10 @@ from swarmp2p.identity import keccak256
 
 _STANDARD_ERRORS = {"Error(string)": ["string"], "Panic(uint256)": ["uint256"]}
 
-VIEW_FIELDS = (
-    "salt", "round", "phase", "openedAt", "sealAt", "sealedAt", "count", "threshold", "k", "inputs", "seed",
-    "submitted", "waitFor", "roster", "active", "banned", "sealedRounds", "head", "headRound", "mergedRounds", "best",
-    "bestRound", "judgedRound", "stale", "ballot", "maxRounds", "stopReason", "reports", "reached", "improved",
-    "metricSum", "metricWeight", "reported", "included", "members", "blockNumber", "blockTimestamp",
-    "extendAt",
-)  # fmt: skip
-"""Fields of `ISwarm.View`, in order: `decode_state` reads them by position."""
-
-MEMBER_FIELDS = (
-    "index", "account", "status", "weight", "maxWeight", "expires", "lastRound", "seq", "term", "digest",
-)  # fmt: skip
-"""Fields of `ISwarm.MemberView`, in order."""
-
 _WORD = 32
-_MEMBERS_AT = VIEW_FIELDS.index("members")
-_HEAD_WORDS = len(VIEW_FIELDS)
-_MEMBER_WORDS = len(MEMBER_FIELDS)
+_ENUMS = {"Phase": Phase, "Status": Status, "StopReason": StopReason}
+_NOT_OURS = "What answers state() is not a swarm's contract."
+_CHECK_ADDRESS = "Check the contract's address and the RPC URL."
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,59 +126,86 @@ def artefact(name: str = "Swarm") -> Artefact:
     return Artefact(functions, errors, constructor, bytecode, tuple(parsed["abi"]))
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the fields of an ABI struct are, for those that a dataclass of ours has: (name, word, how to read it)."""
+
+    fields: tuple[tuple[str, int, Callable[[bytes], Any]], ...]
+    words: int
+
+    def read(self, data: bytes, at: int) -> dict[str, Any]:
+        """The fields of the struct whose head is at this byte."""
+        return {
+            name: read(data[start : start + _WORD])
+            for name, word, read in self.fields
+            for start in (at + word * _WORD,)
+        }
+
+
+def _layout(components: Sequence[dict[str, Any]], known: set[str]) -> _Layout:
+    places = []
+    for word, entry in enumerate(components):
+        name = re.sub(r"[A-Z]", lambda match: "_" + match[0].lower(), entry["name"])
+        name = "address" if name == "account" else name
+        if name in known:
+            places.append((name, word, _reader(entry)))
+    if known != {name for name, _, _ in places}:
+        raise ValueError(f"the contract's artefact lacks {known - {name for name, _, _ in places}}")
+    return _Layout(tuple(places), len(components))
+
+
+def _reader(entry: dict[str, Any]) -> Callable[[bytes], Any]:
+    kind, enum = entry["type"], entry.get("internalType", "").rpartition(".")[2].removeprefix("enum ")
+    if enum in _ENUMS:
+        members = _ENUMS[enum]
+        return lambda word: members(int.from_bytes(word, "big"))
+    if kind == "bytes32":
+        return bytes
+    if kind == "address":
+        return lambda word: word[12:]
+    if kind.startswith("int"):
+        return lambda word: int.from_bytes(word, "big", signed=True)
+    return lambda word: int.from_bytes(word, "big")
+
+
+@cache
+def _state_layout() -> tuple[_Layout, _Layout, int]:
+    """Layouts of View and Member, and the word of View that points to the members."""
+    state = next(entry for entry in artefact().entries if entry.get("name") == "state")
+    components = state["outputs"][0]["components"]
+    names = [entry["name"] for entry in components]
+    members_at = names.index("members")
+    view = _layout(components, {field.name for field in fields(View)} - {"members"})
+    member = _layout(components[members_at]["components"], {field.name for field in fields(Member)})
+    return view, member, members_at
+
+
 def decode_state(output: bytes) -> View:
     """The output of `state()`.
 
-    By position and by hand: peers do it after every block, and a general decoder takes ten times as long.
+    By position: peers do it after every block, and a general decoder takes ten times as long.
 
     Raises:
         WrongChain: the bytes are not such an output.
     """
-    words = len(output) // _WORD
-    base = _number(output, 0) // _WORD if words else 0
-    members_at = base + _number(output, base + _MEMBERS_AT) // _WORD if words > base + _MEMBERS_AT else words
-    count = _number(output, members_at) if members_at < words else 257
-    if base != 1 or count > 256 or words < members_at + 1 + count * _MEMBER_WORDS:
-        raise WrongChain("What answers state() is not a swarm's contract.", "Check the contract's address.")
-    members = tuple(_member(output, members_at + 1 + position * _MEMBER_WORDS) for position in range(count))
-    n = [int.from_bytes(output[at : at + _WORD], "big") for at in range(_WORD, _WORD * (1 + _HEAD_WORDS), _WORD)]
-
-    def digest(position: int) -> bytes:
-        at = _WORD * (1 + position)
-        return output[at : at + _WORD]
-
+    view, member, members_at = _state_layout()
     try:
-        return View(
-            salt=digest(0), round=n[1], phase=Phase(n[2]), opened_at=n[3], seal_at=n[4], sealed_at=n[5], count=n[6],
-            threshold=n[7], k=n[8], inputs=digest(9), seed=digest(10), submitted=n[11], wait_for=n[12], roster=n[13],
-            active=n[14], banned=n[15], sealed_rounds=n[16], head=digest(17), head_round=n[18], merged_rounds=n[19],
-            best=digest(20), best_round=n[21], judged_round=n[22], stale=n[23], ballot=n[24], max_rounds=n[25],
-            stop_reason=StopReason(n[26]), reports=n[27], reached=n[28], improved=n[29], metric_sum=_signed(n[30]),
-            metric_weight=n[31], reported=n[32], included=n[33], members=members, block_number=n[35],
-            block_timestamp=n[36], extend_at=n[37],
-        )  # fmt: skip
+        if len(output) % _WORD or _number(output, 0) != _WORD or len(output) < _WORD * (2 + view.words):
+            raise ValueError
+        table = _WORD + _number(output, 1 + members_at)
+        count = _number(output, table // _WORD) if table < len(output) else 257
+        first = table + _WORD
+        if count > 256 or table % _WORD or len(output) < first + count * member.words * _WORD:
+            raise ValueError
+        stride = member.words * _WORD
+        members = tuple(Member(**member.read(output, first + place * stride)) for place in range(count))
+        return View(members=members, **view.read(output, _WORD))
     except ValueError:
-        raise WrongChain("What answers state() is not a swarm's contract.", "Check the contract's address.") from None
-
-
-def _member(output: bytes, word: int) -> Member:
-    at = word * _WORD
-    n = [int.from_bytes(output[i : i + _WORD], "big") for i in range(at, at + _MEMBER_WORDS * _WORD, _WORD)]
-    account = output[at + _WORD + 12 : at + 2 * _WORD]
-    try:
-        status = Status(n[2])
-    except ValueError:
-        raise WrongChain("What answers state() is not a swarm's contract.", "Check the contract's address.") from None
-    digest = output[at + 9 * _WORD : at + 10 * _WORD]
-    return Member(n[0], account, status, n[3], n[4], n[5], n[6], n[7], n[8], digest)
+        raise WrongChain(_NOT_OURS, _CHECK_ADDRESS) from None
 
 
 def _number(output: bytes, word: int) -> int:
     return int.from_bytes(output[word * _WORD : (word + 1) * _WORD], "big")
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 256) if value >> 255 else value
 
 
 def config_tuple(config: Config) -> tuple[Any, ...]:

@@ -8,7 +8,6 @@ import re
 import socket
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import h11
 import trio
 from trio import TaskStatus  # type: ignore[attr-defined,unused-ignore]
 
+from swarmp2p.control.chain.endpoint import ChainEndpoint
 from swarmp2p.control.chain.evm import DEFAULT_CHAIN_ID, EmbeddedChain
 from swarmp2p.control.chain.methods import ChainMethods
 from swarmp2p.control.chain.rpc_values import PARSE_ERROR, RpcError
@@ -42,14 +42,6 @@ class _BadRequestError(Exception):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class ChainEndpoint:
-    """Where the embedded chain listens."""
-
-    url: str
-    chain_id: int
 
 
 async def serve_chain(
