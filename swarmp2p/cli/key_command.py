@@ -6,16 +6,9 @@ from pathlib import Path
 
 import click
 
+from swarmp2p.cli.options import home_option, json_option
 from swarmp2p.home import KEY_FILE
 from swarmp2p.identity import Key, load_key, save_key
-
-home_option = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("~/.swarmp2p"),
-    show_default=True,
-    help="The peer's folder: its key, journal and content.",
-)
 
 
 @click.group("key")
@@ -31,7 +24,7 @@ def command() -> None:
 @command.command("new")
 @home_option
 @click.option("--keystore", is_flag=True, help="Encrypt it with the password in SWARMP2P_PASSWORD.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def new(home: Path, keystore: bool, as_json: bool) -> None:
     """Make a new key; an existing one is never replaced."""
     password = os.environ.get("SWARMP2P_PASSWORD") if keystore else None
@@ -44,7 +37,7 @@ def new(home: Path, keystore: bool, as_json: bool) -> None:
 
 @command.command("show")
 @home_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show(home: Path, as_json: bool) -> None:
     """Print the address and the PeerID."""
     _show(load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD")), as_json)
