@@ -40,6 +40,23 @@ class NodeError(SwarmError):
         self.data = data
 
 
+class _Body(httpx.AsyncByteStream):
+    """A request's body. Unlike httpx's own it is no generator: trio warns of those when a request is cancelled."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._left = True
+
+    def __aiter__(self) -> "_Body":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        self._left = False
+        return self._data
+
+
 class _NoAnswerError(Exception):
     """This node did not give a usable answer; another one may."""
 
@@ -111,17 +128,17 @@ class RpcClient:
 
     async def wait_for_block(self, above: int, timeout: float) -> int:
         """The latest block's number, as soon as it is above `above` or after `timeout` seconds."""
-        number = above
-        with trio.move_on_after(timeout) as scope:
-            while number <= above:
-                left = scope.deadline - trio.current_time()
-                if self._long_poll and (waited := await self._wait_there(above, min(left, LONG_POLL))) is not None:
-                    number = waited
-                    continue
+        deadline = trio.current_time() + timeout
+        while True:
+            left = max(0.0, deadline - trio.current_time())
+            number = await self._wait_there(above, min(left, LONG_POLL)) if self._long_poll else None
+            if number is None:
                 number = await self.block_number()
-                if number <= above:
-                    await trio.sleep(self._poll_interval)
-        return number
+                left = min(left, self._poll_interval)
+                if number <= above and left > 0:
+                    await trio.sleep(left)
+            if number > above or trio.current_time() >= deadline:
+                return number
 
     async def _wait_there(self, above: int, seconds: float) -> int | None:
         try:
@@ -168,9 +185,17 @@ class RpcClient:
             )
         self._checked.add(url)
 
+    def _http_request(self, url: str, body: Json, timeout: float) -> httpx.Request:
+        data = json.dumps(body, separators=(",", ":")).encode()
+        request = self._client.build_request("POST", url, timeout=timeout)
+        request.headers["content-type"] = "application/json"
+        request.headers["content-length"] = str(len(data))
+        request.stream = _Body(data)
+        return request
+
     async def _post(self, url: str, body: Json, timeout: float | None) -> Json:
         try:
-            response = await self._client.post(url, json=body, timeout=timeout or self._timeout)
+            response = await self._client.send(self._http_request(url, body, timeout or self._timeout))
         except httpx.TimeoutException:
             raise _NoAnswerError(f"no answer in {timeout or self._timeout:.0f} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:

@@ -14,6 +14,7 @@ from typing import Any
 import h11
 import trio
 from trio import TaskStatus  # type: ignore[attr-defined,unused-ignore]
+from trio.abc import HalfCloseableStream
 
 from swarmp2p.control.chain.endpoint import ChainEndpoint
 from swarmp2p.control.chain.evm import DEFAULT_CHAIN_ID, EmbeddedChain
@@ -31,6 +32,7 @@ IDLE_TIMEOUT = 120.0
 MAX_DEPTH = 32
 MAX_BRACKETS = 20_000
 _BRACKETS = re.compile(rb"[\[\]{}]")
+_LINGER = 2.0
 _RECEIVE = 64 * 1024
 
 _log = logging.getLogger(__name__)
@@ -106,12 +108,13 @@ class _Server:
         self._hosts = hosts
         self._open = 0
 
-    async def serve(self, stream: trio.SocketStream) -> None:
+    async def serve(self, stream: HalfCloseableStream) -> None:
         """One connection. Never raises anything but Cancelled."""
         self._open += 1
         try:
             async with stream:
-                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if isinstance(stream, trio.SocketStream):
+                    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._open <= MAX_CONNECTIONS:
                     await self._requests(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError, h11.LocalProtocolError, OSError):
@@ -121,7 +124,7 @@ class _Server:
         finally:
             self._open -= 1
 
-    async def _requests(self, stream: trio.SocketStream) -> None:
+    async def _requests(self, stream: HalfCloseableStream) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
         while True:
             try:
@@ -145,7 +148,7 @@ class _Server:
                 return
             connection.start_next_cycle()
 
-    async def _head(self, stream: trio.SocketStream, connection: h11.Connection) -> h11.Request | None:
+    async def _head(self, stream: HalfCloseableStream, connection: h11.Connection) -> h11.Request | None:
         """The next request's head, or None when the client is done or silent."""
         with trio.move_on_after(IDLE_TIMEOUT):
             event = await _event(stream, connection)
@@ -177,7 +180,7 @@ class _Server:
             return False
         return True
 
-    async def _body(self, stream: trio.SocketStream, connection: h11.Connection, request: h11.Request) -> bytes:
+    async def _body(self, stream: HalfCloseableStream, connection: h11.Connection, request: h11.Request) -> bytes:
         if connection.they_are_waiting_for_100_continue:
             await stream.send_all(_bytes(connection, h11.InformationalResponse(status_code=100, headers=[])))
         body = bytearray()
@@ -221,15 +224,15 @@ def _bytes(connection: h11.Connection, event: Any) -> bytes:
     return bytes(connection.send(event) or b"")
 
 
-async def _event(stream: trio.SocketStream, connection: h11.Connection) -> Any:
+async def _event(stream: HalfCloseableStream, connection: h11.Connection) -> Any:
     while True:
         event = connection.next_event()
         if event is not h11.NEED_DATA:
             return event
-        connection.receive_data(await stream.receive_some(_RECEIVE))
+        connection.receive_data(bytes(await stream.receive_some(_RECEIVE)))
 
 
-async def _respond(stream: trio.SocketStream, connection: h11.Connection, status: int, body: bytes) -> None:
+async def _respond(stream: HalfCloseableStream, connection: h11.Connection, status: int, body: bytes) -> None:
     headers = [("content-length", str(len(body)))]
     if body:
         headers.append(("content-type", "application/json"))
@@ -243,7 +246,7 @@ async def _respond(stream: trio.SocketStream, connection: h11.Connection, status
         raise trio.BrokenResourceError("the client does not take the response")
 
 
-async def _refuse(stream: trio.SocketStream, connection: h11.Connection, status: int, reason: str) -> None:
+async def _refuse(stream: HalfCloseableStream, connection: h11.Connection, status: int, reason: str) -> None:
     if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
         return
     body = (reason if reason.startswith("{") else json.dumps({"error": reason})).encode()
@@ -254,5 +257,10 @@ async def _refuse(stream: trio.SocketStream, connection: h11.Connection, status:
     ]
     out = _bytes(connection, h11.Response(status_code=status, headers=headers))
     out += _bytes(connection, h11.Data(data=body)) + _bytes(connection, h11.EndOfMessage())
-    with trio.move_on_after(REQUEST_TIMEOUT):
+    with trio.move_on_after(_LINGER):
         await stream.send_all(out)
+        await stream.send_eof()
+        # Closing with unread data resets the connection, and the client would never see the reason.
+        for _ in range(2 * MAX_BODY // _RECEIVE):
+            if not await stream.receive_some(_RECEIVE):
+                break
