@@ -44,13 +44,17 @@ async def found(draft: Path, home: Home, genesis: Path | None = None, rpc_urls: 
     manifest = load_draft(draft)
     if rpc_urls:
         manifest = replace(manifest, rpc=rpc_urls)
-    model = genesis or draft.parent / (manifest.genesis_file or "")
+    return await deploy_swarm(manifest, home, genesis or draft.parent / (manifest.genesis_file or ""))
+
+
+async def deploy_swarm(manifest: Manifest, home: Home, model: Path) -> Founded:
+    """Deploy the contract of a draft with this first model; see `found`."""
     schema = await trio.to_thread.run_sync(read_schema, model)
     require_aligned(schema)
     rule_from_id(manifest.rule).check_schema(schema)
     if home.key.address not in manifest.founders:
         raise ConfigError(
-            f"0x{home.key.address.hex()} is not among the founders of {draft}.",
+            f"0x{home.key.address.hex()} is not among the founders of {manifest.name!r}.",
             "Add it under [members] founders, or use the home of a founder.",
         )
     hashed = await trio.to_thread.run_sync(hash_file, model)
