@@ -187,9 +187,8 @@ class RpcClient:
 
     def _http_request(self, url: str, body: Json, timeout: float) -> httpx.Request:
         data = json.dumps(body, separators=(",", ":")).encode()
-        request = self._client.build_request("POST", url, timeout=timeout)
-        request.headers["content-type"] = "application/json"
-        request.headers["content-length"] = str(len(data))
+        headers = {"content-type": "application/json"}
+        request = self._client.build_request("POST", url, content=data, headers=headers, timeout=timeout)
         request.stream = _Body(data)
         return request
 
