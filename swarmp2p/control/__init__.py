@@ -1,1 +1,12 @@
-""""""
+"""The control layer: the contract as the only authority, over any EVM chain.
+
+    interface    `Control`: what a peer needs of the contract, and the journal that it wants
+    contract     `SwarmContract`, `deploy`: the contract over JSON-RPC
+    rpc          `RpcClient`: one or more nodes, with fail-over
+    sender, fees, abi_codec    transactions; what gas costs; the ABI
+    manifest     `swarm.toml`; manifest_form has its keys and its text, toml_form the strict reader
+    invitation   files that founders sign and invitees enrol with
+    chain        the embedded chain; anvil runs another, faucet gives money on both
+
+Modules are imported one by one: the embedded chain needs the extra `chain`, and nothing else does.
+"""

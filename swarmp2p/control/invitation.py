@@ -85,7 +85,7 @@ class Invitation:
 
 
 def _parse(body: Any) -> Invitation:
-    if not isinstance(body, dict) or body.get("version") != 1:
+    if not isinstance(body, dict) or _integer(body.get("version"), 32, "version") != 1:
         raise ValueError("it is of no version that this release knows")
     if set(body) != {"version", "chain_id", "contract", "invite", "signatures"}:
         raise ValueError("it has missing or unknown keys")
