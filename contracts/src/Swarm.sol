@@ -375,7 +375,9 @@ contract Swarm is SwarmConfig {
 
     /// @return who signed; 0 for a malformed signature.
     function _signer(bytes32 hash, bytes calldata signature) private pure returns (address) {
-        (address signer,,) = ECDSA.tryRecover(hash, signature);
+        if (signature.length != 65) return address(0);
+        (address signer,,) =
+            ECDSA.tryRecover(hash, uint8(signature[64]), bytes32(signature[:32]), bytes32(signature[32:64]));
         return signer;
     }
 
