@@ -100,6 +100,22 @@ def render(manifest: "Manifest") -> str:
     return "\n".join(sections)
 
 
+def template_text(founder: bytes) -> str:
+    """A draft to fill in, with this founder: every key with its default, and examples where there is none."""
+    from swarmp2p.control.manifest import parse_manifest  # which needs the forms above
+
+    example = f"""
+        name = "my-swarm"
+        purpose = "Say here what the members train together, on what data, and what for."
+        chain.rpc = ["http://127.0.0.1:8545"]
+        model.file = "genesis.safetensors"
+        members = {{ founders = ["0x{founder.hex()}"], initial = 4 }}
+        rounds.sync_interval = 20
+        timing.interval = 60
+    """
+    return render(parse_manifest(example))
+
+
 def _head(m: "Manifest") -> str:
     if m.founded:
         first = "# A founded swarm. Give this file to every member, unchanged but for rpc, bootstrap and [local]:\n"

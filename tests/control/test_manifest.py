@@ -16,7 +16,7 @@ from swarmp2p.control.manifest import (
     parse_manifest,
     validate,
 )
-from swarmp2p.control.manifest_form import render
+from swarmp2p.control.manifest_form import render, template_text
 from swarmp2p.core.config import Knobs
 from swarmp2p.core.errors import ConfigError
 
@@ -246,3 +246,11 @@ def test_drafts_have_no_digest() -> None:
         with pytest.raises(ConfigError, match="draft"):
             attempt()
     validate(draft)
+
+
+def test_the_template_is_a_draft_that_says_what_it_needs() -> None:
+    text = template_text(b"\x01" * 20)
+    draft = parse_manifest(text)
+    assert draft.founders == (b"\x01" * 20,)
+    assert "[local]" in text
+    assert all(line.startswith(("#", "[")) or " = " in line or not line for line in text.splitlines())

@@ -17,7 +17,8 @@ from trio import TaskStatus  # type: ignore[attr-defined,unused-ignore]
 from trio.abc import HalfCloseableStream
 
 from swarmp2p.control.chain.endpoint import ChainEndpoint
-from swarmp2p.control.chain.evm import DEFAULT_CHAIN_ID, EmbeddedChain
+from swarmp2p.control.chain.evm import DEFAULT_CHAIN_ID as DEFAULT_CHAIN_ID
+from swarmp2p.control.chain.evm import EmbeddedChain
 from swarmp2p.control.chain.methods import ChainMethods
 from swarmp2p.control.chain.rpc_values import PARSE_ERROR, RpcError
 from swarmp2p.core.errors import PortInUse, SwarmError
