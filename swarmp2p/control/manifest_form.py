@@ -21,7 +21,7 @@ from swarmp2p.control.toml_form import (
 if TYPE_CHECKING:
     from swarmp2p.control.manifest import Manifest
 
-DRAFT_MEND = "Write one with `swarmp2p found --draft swarm.toml`, and fill it in."
+DRAFT_MEND = "Write one with `swarmp2p found DRAFT --template`, and fill it in."
 FOUNDED_MEND = "Use the swarm.toml that `swarmp2p found` wrote."
 
 _UINT32 = 2**32 - 1
