@@ -181,7 +181,7 @@ def _enough(invitation: Invitation, domain: bytes, config: Config, view: View, n
         raise InvitationRefused(
             f"The invitation is signed by {len(founders)} founders and {len(members)} members; it needs"
             f" {config.k_invite} founders or more than half of {len(active)} members.",
-            "Have it signed by more of them with `swarmp2p invite`.",
+            "Have it signed by more of them: `swarmp2p invite --sign`.",
         )
     # In ascending order of signers, each once: so the contract finds duplicates without a table.
     return [by_signer[signer] for signer in sorted(by_signer)]
