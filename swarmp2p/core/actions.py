@@ -1,5 +1,5 @@
-"""What `decide` may ask for. Actions are values: the driver keeps the wanted ones running, starts what is new and cancels
-what is no longer wanted. Each is idempotent and can be derived again after a crash (docs/protocol.md, section 1)."""
+"""What `decide` may ask for. Actions are values: the driver starts the wanted ones that do not run yet and cancels what
+is no longer wanted. Each is idempotent and can be derived again after a crash (docs/protocol.md, section 1)."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -82,7 +82,7 @@ class SendReport:
 
 @dataclass(frozen=True, slots=True)
 class FetchLeafList:
-    """Get the leaf list of a member's update, from its origin or anyone. Ends in `leaf_lists`; failures in `failing`."""
+    """Get the leaf list of a member's update, from its origin or anyone. Ends in `leaf_lists` or `failing`."""
 
     round: int
     index: int

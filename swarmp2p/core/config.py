@@ -1,4 +1,4 @@
-"""The immutable configuration of a swarm (docs/protocol.md, section 2), and the knobs that each peer sets for itself."""
+"""The immutable configuration of a swarm (docs/protocol.md, section 2), and the knobs that each peer sets."""
 
 from dataclasses import dataclass
 

@@ -8,7 +8,7 @@ from swarmp2p.core.types import Address, Bitmap, Digest, Reason
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """"I merged this slice of these inputs, and its leaf list hashes to this digest.\""""
+    """ "I merged this slice of these inputs, and its leaf list hashes to this digest.\""""
 
     round: int
     inputs: Digest
@@ -19,7 +19,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """"This is the merged model; I recomputed the slices in `mask`." `merged` = 0 and no slices: abort the round."""
+    """ "This is the merged model; I recomputed the slices in `mask`." `merged` = 0 and no slices: abort the round."""
 
     round: int
     inputs: Digest
@@ -32,7 +32,7 @@ class Attestation:
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """"The update of this member cannot be had / is wrong at this chunk.\""""
+    """ "The update of this member cannot be had / is wrong at this chunk.\""""
 
     round: int
     inputs: Digest
@@ -56,7 +56,7 @@ class Invite:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """"I submitted this update": a wake-up, never evidence."""
+    """ "I submitted this update": a wake-up, never evidence."""
 
     round: int
     digest: Digest

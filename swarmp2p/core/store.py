@@ -114,7 +114,8 @@ class RoundStore:
         return {
             signer
             for signer, by_key in self.signed.items()
-            if (message := by_key.get(("objection", member, reason))) is not None and isinstance(message.body, Objection)
+            if (message := by_key.get(("objection", member, reason))) is not None
+            and isinstance(message.body, Objection)
         }
 
 

@@ -7,7 +7,7 @@ from swarmp2p.core.types import Address, Bitmap, Digest, Phase, Status, StopReas
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member as the contract stores it. `digest` is its latest submitted update, meaningful if `submitted` has its bit."""
+    """A member as the contract stores it. `digest` is its latest submitted update, whatever the round."""
 
     index: int
     address: Address
@@ -20,7 +20,7 @@ class Member:
     last_round: int
     """Last round that it submitted to; 0: none."""
     seq: int
-    """Sealed rounds when it last submitted, enrolled or became ACTIVE: `view.sealed_rounds - seq` is how many it missed in a row."""
+    """`view.sealed_rounds` when it last submitted, enrolled or became ACTIVE: what it missed in a row since then."""
     term: int
     digest: Digest
 
@@ -61,7 +61,7 @@ class View:
     max_rounds: int
     stop_reason: StopReason
     reports: int
-    """Reports on the head in this round, how many of them say "target reached" and "improved", and the sums for display."""
+    """Reports on the head in this round, how many say "target reached" and "improved", and the sums for display."""
     reached: int
     improved: int
     metric_sum: int
