@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -41,6 +42,8 @@ class Merging:
         self._threads = trio.CapacityLimiter(4)
         self._assemblies: dict[Digest, str] = {}
         """Merged models whose root this peer built: the assembly that they come from."""
+        self._own_chunks: dict[tuple[Digest, Bitmap], set[int]] = {}
+        """Chunks of the merged model that this process merged itself, for the sealed round."""
 
     async def _thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._threads)
@@ -163,22 +166,26 @@ class Merging:
         ctx, current = self._ctx, self._round(action.round)
         ctx.step("fetch", action.round)
         chunks = self._slice(action.slice)
+        self._own_chunks = {key: own for key, own in self._own_chunks.items() if key[0] == action.inputs}
         included = ctx.view.submitted & ~action.excluded
         members = sorted((m for m in ctx.view.members if included >> m.index & 1), key=lambda m: m.address)
         part = await self._part(current, action.excluded)
-        missing = part.missing(chunks.start, chunks.stop)
-        if missing:
+        # What is in the part may have been fetched, or be of a run before a crash: what this process merged counts.
+        own = self._own_chunks.setdefault((action.inputs, action.excluded), set())
+        todo = [chunk for chunk in chunks if chunk not in own]
+        if todo:
             schema = await ctx.schema()
             async with trio.open_nursery() as nursery:
                 for member in members:
                     nursery.start_soon(self._fetch_chunks, current, member, chunks.start, chunks.stop)
             ctx.emit("merge", action.round, slice=action.slice)
-            for start in range(0, len(missing), CHUNKS_A_CALL):
-                batch = missing[start : start + CHUNKS_A_CALL]
-                invalid = await self._thread(lambda batch=batch: self._merge_chunks(schema, part, members, batch))  # type: ignore[misc]
+            for start in range(0, len(todo), CHUNKS_A_CALL):
+                batch = todo[start : start + CHUNKS_A_CALL]
+                invalid = await self._thread(partial(self._merge_chunks, schema, part, members, batch))
                 if invalid is not None:
                     current.invalid[invalid.index] = invalid.chunk
                     return
+                own.update(batch)
         digest = await self._thread(lambda: part.seal_slice(chunks.start, chunks.stop))
         current.computed[action.excluded, action.slice] = digest
         current.slice_lists.add(digest)
@@ -197,7 +204,15 @@ class Merging:
                 except InvalidUpdate:
                     return _Invalid(member.index, chunk)
                 inputs.append(data)
-            part.write_chunk(chunk, ctx.rule.merge_chunk(schema, chunk, inputs, [m.weight for m in members]))
+            merged = ctx.rule.merge_chunk(schema, chunk, inputs, [m.weight for m in members])
+            fetched = part.leaf_list(chunk, chunk + 1)
+            if fetched is None:
+                part.write_chunk(chunk, merged)
+            elif hashlib.sha256(merged).digest() != fetched:
+                raise SwarmError(
+                    f"Chunk {chunk} of the merge comes out differently here than {ctx.config.q} members claim.",
+                    "Either they collude, or this machine computes wrongly; nothing is signed.",
+                )
         return None
 
     async def fetch_slice(self, action: FetchSlice) -> None:

@@ -116,7 +116,7 @@ async def open_on(
             f"The weight {weight} is above the {me.max_weight} that this member was invited with.",
             "Give a smaller weight, or ask for another invitation.",
         )
-    store: ContentStore = content or await trio.to_thread.run_sync(lambda: EmbeddedStore(home.content))
+    store: ContentStore = content if content is not None else await trio.to_thread.run_sync(EmbeddedStore, home.content)
     try:
         context = Context(
             home=home,
