@@ -1,4 +1,4 @@
-"""A swarm on this machine for trying out learners: an embedded chain as a process, a founded contract, invited members."""
+"""A swarm on this machine for trying out learners: a chain in a process, a founded contract, invited members."""
 
 import contextlib
 import json
