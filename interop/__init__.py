@@ -1,0 +1,1 @@
+"""Suites against real programs: anvil, and an IPFS node where one is installed."""
