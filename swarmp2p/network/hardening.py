@@ -1,0 +1,104 @@
+"""What py-libp2p 0.8.1 needs before strangers may talk to it: nothing that a peer sends ends the host.
+
+It overrides private methods, which is why pyproject pins the version.
+"""
+
+import logging
+import weakref
+from typing import Any
+
+import trio
+from libp2p.abc import IHost, INetStream, IRawConnection, ISecureConn
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.peer.id import ID
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.pubsub import Pubsub
+from libp2p.transport.exceptions import SecurityUpgradeFailure
+
+from swarmp2p.core.types import Address
+from swarmp2p.network.peer_ids import address_of_peer
+
+_log = logging.getLogger(__name__)
+
+_HOST_FAULTS = (BaseLibp2pError, OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError)
+"""What a frame of garbage has been seen to raise within py-libp2p. Protobuf's DecodeError is a ValueError or Exception
+by version, so the stream guard below takes any Exception; cancellation is none."""
+
+
+class Gate:
+    """Who may connect: an allow-list of addresses, asked once the other side has proven its key."""
+
+    def __init__(self) -> None:
+        self.members: frozenset[Address] | None = None
+        self.refused = 0
+
+    def admits(self, peer_id: ID) -> bool:
+        """Whether this PeerID is a member's."""
+        address = address_of_peer(peer_id)
+        return address is not None and (self.members is None or address in self.members)
+
+    def guard(self, upgrader: Any) -> None:
+        """Put the gate behind the security handshake, in both directions."""
+        upgrade = upgrader.upgrade_security
+
+        async def upgrade_security(
+            raw_conn: IRawConnection, is_initiator: bool, peer_id: ID | None = None
+        ) -> ISecureConn:
+            secured: ISecureConn = await upgrade(raw_conn, is_initiator, peer_id)
+            remote = secured.get_remote_peer()
+            if not self.admits(remote):
+                self.refused += 1
+                _log.info("turned away %s: not a member", remote)
+                await secured.close()
+                raise SecurityUpgradeFailure(f"{remote} is not a member")
+            return secured
+
+        upgrader.upgrade_security = upgrade_security
+
+
+def contain_handlers(host: IHost) -> None:
+    """An exception in any stream handler resets its stream and goes no further."""
+    network: Any = host.get_network()
+    handle = network.common_stream_handler
+
+    async def contained(stream: INetStream) -> None:
+        try:
+            await handle(stream)
+        except Exception as error:
+            _log.info("a stream handler failed: %r", error)
+            try:
+                await stream.reset()
+            except _HOST_FAULTS as again:
+                _log.debug("the stream could not be reset either: %r", again)
+
+    network.set_stream_handler(contained)
+
+
+class SafePubsub(Pubsub):
+    """Pubsub whose frames do not mix and whose faults stay with the message that caused them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._in_flight: set[bytes] = set()
+        self._write_locks: weakref.WeakKeyDictionary[INetStream, trio.Lock] = weakref.WeakKeyDictionary()
+        super().__init__(*args, **kwargs)
+
+    async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
+        """Deliver and forward a message, once, however many copies arrive while it is being validated."""
+        message_id = self._msg_id_constructor(msg)
+        if message_id in self._in_flight:
+            return
+        self._in_flight.add(message_id)
+        try:
+            await super().push_msg(msg_forwarder, msg)
+        except Exception as error:
+            if msg_forwarder == self.my_id:
+                raise
+            _log.info("dropped a gossip message from %s: %r", msg_forwarder, error)
+        finally:
+            self._in_flight.discard(message_id)
+
+    async def write_msg(self, stream: INetStream, rpc_msg: rpc_pb2.RPC) -> bool:
+        """Write one frame, alone: py-libp2p's writes are not atomic above 64 KiB."""
+        lock = self._write_locks.setdefault(stream, trio.Lock())
+        async with lock:
+            return bool(await super().write_msg(stream, rpc_msg))

@@ -1,0 +1,158 @@
+"""Gossip messages and the sync exchange as bytes: dag-cbor, strict in what is taken (docs/protocol.md, section 7)."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import dag_cbor
+from dag_cbor.encoding.err import CBORError
+
+from swarmp2p.core.errors import MessageRefused
+from swarmp2p.core.messages import Attestation, Claim, Hint, Objection, RoundMessage
+from swarmp2p.core.types import Reason
+from swarmp2p.network.interface import MAX_MESSAGE, PREFIX, Stream
+
+SYNC_PROTOCOL = f"{PREFIX}/sync"
+MAX_SYNC_MESSAGES = 16_384
+"""Messages of one sync response: 256 members with 64 messages each."""
+MAX_SLICES = 16
+MAX_ROUND = 2**32 - 1
+MAX_BITMAP_BYTES = 32
+
+SignedBody: TypeAlias = tuple[RoundMessage, bytes]
+
+
+def _bitmap(value: int) -> bytes:
+    return value.to_bytes(-(-value.bit_length() // 8), "big")
+
+
+def encode_signed(body: RoundMessage, signature: bytes) -> bytes:
+    """A signed round message: a list of its kind, fields and signature."""
+    fields: list[Any]
+    if isinstance(body, Claim):
+        fields = ["claim", body.round, body.inputs, _bitmap(body.excluded), body.slice, body.digest]
+    elif isinstance(body, Attestation):
+        slices = list(body.slices)
+        fields = ["attest", body.round, body.inputs, _bitmap(body.excluded), body.merged, slices, body.mask]
+    else:
+        fields = ["object", body.round, body.inputs, body.member, int(body.reason), body.chunk]
+    return dag_cbor.encode([*fields, signature])
+
+
+def encode_hint(hint: Hint) -> bytes:
+    """A hint."""
+    return dag_cbor.encode(["hint", hint.round, hint.digest])
+
+
+def decode_message(data: bytes) -> SignedBody | Hint:
+    """What `encode_signed` or `encode_hint` wrote.
+
+    Raises:
+        MessageRefused: anything else, also what is well-formed but not in the one canonical form.
+    """
+    if len(data) > MAX_MESSAGE:
+        raise MessageRefused(f"A message of {len(data)} bytes is above the limit.")
+    try:
+        fields = dag_cbor.decode(data)
+        if not isinstance(fields, list) or dag_cbor.encode(fields) != data:
+            raise MessageRefused("Not a message in canonical dag-cbor.")
+    except MessageRefused:
+        raise
+    except (CBORError, ValueError, TypeError, RecursionError) as error:
+        raise MessageRefused(f"Not dag-cbor: {type(error).__name__}.") from None
+    return _parse(fields)
+
+
+def _parse(fields: list[Any]) -> SignedBody | Hint:
+    kind = fields[0] if fields else None
+    if kind == "hint" and len(fields) == 3:
+        return Hint(_integer(fields[1], MAX_ROUND), _bytes(fields[2], 32))
+    if kind not in ("claim", "attest", "object") or len(fields) != {"claim": 7, "attest": 8, "object": 7}[kind]:
+        raise MessageRefused("Not a message that this version knows.")
+    round_, inputs, signature = _integer(fields[1], MAX_ROUND), _bytes(fields[2], 32), _bytes(fields[-1], 65)
+    if kind == "claim":
+        excluded, slice_ = _read_bitmap(fields[3]), _integer(fields[4], MAX_SLICES - 1)
+        return Claim(round_, inputs, excluded, slice_, _bytes(fields[5], 32)), signature
+    if kind == "attest":
+        slices = fields[5]
+        if not isinstance(slices, list) or len(slices) > MAX_SLICES:
+            raise MessageRefused("An attestation has at most 16 slices.")
+        digests = tuple(_bytes(digest, 32) for digest in slices)
+        excluded, mask = _read_bitmap(fields[3]), _integer(fields[6], 2 ** len(digests) - 1)
+        return Attestation(round_, inputs, excluded, _bytes(fields[4], 32), digests, mask), signature
+    reason = _integer(fields[4], 2)
+    if reason == 0:
+        raise MessageRefused("An objection has a reason.")
+    return Objection(
+        round_, inputs, _integer(fields[3], 255), Reason(reason), _integer(fields[5], MAX_ROUND)
+    ), signature
+
+
+def _integer(value: object, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise MessageRefused("A number is missing or out of range.")
+    return value
+
+
+def _bytes(value: object, length: int) -> bytes:
+    if not isinstance(value, bytes) or len(value) != length:
+        raise MessageRefused(f"A field of {length} bytes is missing.")
+    return value
+
+
+def _read_bitmap(value: object) -> int:
+    if not isinstance(value, bytes) or len(value) > MAX_BITMAP_BYTES or value[:1] == b"\0":
+        raise MessageRefused("A bitmap is missing, too long, or not in its shortest form.")
+    return int.from_bytes(value, "big")
+
+
+async def _send_frame(stream: Stream, data: bytes) -> None:
+    await stream.send_all(len(data).to_bytes(4, "big") + data)
+
+
+async def _receive_exactly(stream: Stream, length: int) -> bytes:
+    data = b""
+    while len(data) < length:
+        piece = await stream.receive_some(length - len(data))
+        if not piece:
+            raise MessageRefused("The stream ended in mid-message.")
+        data += piece
+    return data
+
+
+async def _receive_frame(stream: Stream) -> bytes:
+    length = int.from_bytes(await _receive_exactly(stream, 4), "big")
+    if length > MAX_MESSAGE:
+        raise MessageRefused(f"A frame of {length} bytes is above the limit.")
+    return await _receive_exactly(stream, length)
+
+
+async def send_sync_request(stream: Stream, round_: int) -> None:
+    """Ask for the messages of a round."""
+    await stream.send_all(round_.to_bytes(4, "big"))
+
+
+async def receive_sync_request(stream: Stream) -> int:
+    """The round that is asked for."""
+    return int.from_bytes(await _receive_exactly(stream, 4), "big")
+
+
+async def send_sync_response(stream: Stream, messages: Sequence[SignedBody]) -> None:
+    """Messages, a frame each, and an empty frame."""
+    for body, signature in messages[:MAX_SYNC_MESSAGES]:
+        await _send_frame(stream, encode_signed(body, signature))
+    await _send_frame(stream, b"")
+
+
+async def receive_sync_response(stream: Stream) -> list[SignedBody]:
+    """The messages of a response; hints have no place in it.
+
+    Raises:
+        MessageRefused: a malformed or endless one.
+    """
+    messages: list[SignedBody] = []
+    while data := await _receive_frame(stream):
+        message = decode_message(data)
+        if isinstance(message, Hint) or len(messages) >= MAX_SYNC_MESSAGES:
+            raise MessageRefused("Not a sync response.")
+        messages.append(message)
+    return messages
