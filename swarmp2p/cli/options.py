@@ -17,7 +17,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 manifest_argument = click.argument("manifest", type=click.Path(dir_okay=False, path_type=Path))
 
 
-class AddressType(click.ParamType):
+class AddressType(click.ParamType[Address]):
     """An Ethereum address, 0x and 40 hexadecimal digits."""
 
     name = "address"

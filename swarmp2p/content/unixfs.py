@@ -205,7 +205,12 @@ def parse_cid(text: str | CID, size: int | None = None) -> Digest:
         raise ConfigError(f"{text!r} is not a CID: {error}.", mend) from error
     digest = bytes(found.raw_digest)
     codec = found.codec.name
-    if found.version != 1 or found.hashfun.name != "sha2-256" or len(digest) != HASH_SIZE or codec not in ("raw", "dag-pb"):
+    if (
+        found.version != 1
+        or found.hashfun.name != "sha2-256"
+        or len(digest) != HASH_SIZE
+        or codec not in ("raw", "dag-pb")
+    ):
         raise ConfigError(
             f"{found} is a CIDv{found.version} with {found.hashfun.name} over {codec}; files here have CIDv1, sha2-256 "
             "and raw or dag-pb.",
