@@ -53,6 +53,7 @@ class Checker:
         self._enrolled: dict[Address, float] = {}
         self._lost_standing: dict[Address, int] = {}
         """Round in which a member was made IDLE last."""
+        self._stopped = float("inf")
         self._heads: dict[int, Digest] = {0: self._config.genesis}
         first = RoundAccount(1, world.loop.now, set(), self._config.initial_members)
         self._rounds = {1: first}
@@ -148,7 +149,7 @@ class Checker:
             peer = world.by_address[world.chain.model.at[index]]
             self._active.discard(peer.address)
             self._lost_standing[peer.address] = round_
-            if peer.honest and account.sealed is not None and peer.live_since <= account.sealed:
+            if peer.honest and peer.live_since <= (account.sealed or 0.0) and self._dialable(peer, account):
                 world.violation("2: an honest reachable member was excluded", peer.id)
         self.outcome.finalized += 1
         self._note_end_of_merge(finalized=True)
@@ -173,10 +174,21 @@ class Checker:
         world = self._world
         # Who came back only at the end had no time to do its part.
         since = max(account.sealed, world.loop.now - self._config.merge_timeout / 2)
-        live = {p.address for p in world.peers if p.honest and p.live_since <= since}
-        members = [world.chain.model.at[index] for index in bits(account.roster)]
-        reachable = sum(1 for address in members if address in live)
-        return reachable >= max(self._config.q, 1, -(-account.count // 2))
+        live = [p for p in self._members_of(account) if p.honest and p.live_since <= since]
+        reachable = sum(1 for peer in live if self._dialable(peer, account))
+        return len(live) >= self._config.q and reachable >= max(1, -(-account.count // 2))
+
+    def _members_of(self, account: RoundAccount) -> list["SimPeer"]:
+        world = self._world
+        return [world.by_address[world.chain.model.at[index]] for index in bits(account.roster)]
+
+    def _dialable(self, peer: "SimPeer", account: RoundAccount) -> bool:
+        """Whether the roster can reach a peer. Others pass on what they hold, but a slice only those who merge it."""
+        undialable = self._world.plan.undialable
+        return not any((other.id, peer.id) in undialable for other in self._members_of(account))
+
+    def _on_stopped(self, *_: object) -> None:
+        self._stopped = self._world.loop.now
 
     def _on_opened(self, round_: int, *_: object) -> None:
         threshold = max(self._config.min_updates, -(-self._config.frac_bps * len(self._active) // 10_000))
@@ -240,7 +252,8 @@ class Checker:
             self._check_stuck(model)
             return
         for peer in world.peers:
-            here = peer.finished or (peer.live and world.loop.now - peer.live_since > 60.0)
+            # Who comes back when the others have served for long enough and gone finds nobody.
+            here = peer.finished or peer.live_since <= self._stopped
             if peer.honest and here and not peer.holds(whole(model.head)):
                 world.violation("9: a live member does not have the last head", peer.id)
 
