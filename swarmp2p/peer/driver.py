@@ -13,6 +13,7 @@ from swarmp2p.core.types import Phase, Status
 from swarmp2p.core.view import View
 from swarmp2p.identity import keccak256
 from swarmp2p.peer.context import Context
+from swarmp2p.peer.failures import unwrapped
 from swarmp2p.peer.merging import Merging
 from swarmp2p.peer.reconcile import Reconciler
 from swarmp2p.peer.talk import Talk
@@ -89,7 +90,8 @@ class Driver:
             await changed.wait()
 
     async def _carry_out(self, action: act.Action) -> None:
-        await self._handlers[type(action)](action)
+        with unwrapped():
+            await self._handlers[type(action)](action)
 
     async def _finish(self, action: act.Finish) -> None:
         self.finished.set()

@@ -6,7 +6,7 @@ from collections import OrderedDict
 import trio
 
 from swarmp2p.core.actions import Announce, Sign, Sync
-from swarmp2p.core.errors import MessageRefused
+from swarmp2p.core.errors import MessageRefused, PeerUnreachable
 from swarmp2p.core.messages import Hint, RoundMessage, Signed
 from swarmp2p.core.typed import signing_digest
 from swarmp2p.core.types import Address, Phase, Status
@@ -138,7 +138,7 @@ class Talk:
                             self._take(signer, body, signature)
                 finally:
                     await stream.aclose()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, MessageRefused) as error:
+        except (trio.BrokenResourceError, trio.ClosedResourceError, MessageRefused, PeerUnreachable) as error:
             _log.info("no sync with 0x%s: %s", address.hex(), error)
 
     async def _answer_sync(self, stream: Stream, peer: Address) -> None:

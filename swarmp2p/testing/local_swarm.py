@@ -23,7 +23,7 @@ from swarmp2p.merge.registry import DEFAULT_RULE_ID
 from swarmp2p.merge.tensors import write_weights
 from swarmp2p.peer.founding import deploy_swarm, invite
 
-LOCAL_KNOBS = Knobs(leader_timeout=2.0, fetch_timeout=1.0, slack=0.5, stagger=0.2, announce_interval=0.5, linger=5.0)
+LOCAL_KNOBS = Knobs(leader_timeout=2.0, fetch_timeout=1.0, slack=0.5, stagger=0.2, announce_interval=0.5, linger=1.0)
 """Timing for peers on one machine."""
 
 
