@@ -79,9 +79,7 @@ def _train(peer: "SimPeer", action: Train) -> Work:
     peer.remember(update=Update(action.base, digest, peer.store.weight))
 
 
-def _transact(
-    peer: "SimPeer", action: SendReady | SendUpdate | SendAdvance | SendFinalize | SendReport
-) -> Work:
+def _transact(peer: "SimPeer", action: SendReady | SendUpdate | SendAdvance | SendFinalize | SendReport) -> Work:
     transaction = Transaction(peer.address, action)
     peer.journal.pending[transaction] = None
     yield 0.0  # journaled, not yet sent
@@ -114,7 +112,9 @@ def _verify(peer: "SimPeer", action: Verify) -> Work:
             return
         k = peer.view.k
         wanted = part(action.digest, slice_of(min(action.chunk, config.chunks - 1), k, config.chunks), k)
-        if _noting(peer, current, action.index, peer.world.content.get(peer, wanted, library.origin.get(action.digest))):
+        if _noting(
+            peer, current, action.index, peer.world.content.get(peer, wanted, library.origin.get(action.digest))
+        ):
             break
         yield peer.random.uniform(0.2, 0.8)
     if library.invalid.get(action.digest) == action.chunk:
@@ -166,9 +166,11 @@ def _fetch_slice(peer: "SimPeer", action: FetchSlice) -> Work:
                 break
             yield peer.random.uniform(0.2, 0.8)
         peer.slice_rounds[action.digest] = action.round
-        current.slice_lists.add(action.digest)
-        peer.wake()
-    current.slices_held.add((action.excluded, action.slice, action.digest))
+        if piece == leaf_list(action.digest):
+            current.slice_lists.add(action.digest)
+            peer.wake()
+        else:
+            current.slices_held.add((action.excluded, action.slice, action.digest))
 
 
 def _build_root(peer: "SimPeer", action: BuildRoot) -> Work:

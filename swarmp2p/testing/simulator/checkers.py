@@ -175,8 +175,10 @@ class Checker:
         # Who came back only at the end had no time to do its part.
         since = max(account.sealed, world.loop.now - self._config.merge_timeout / 2)
         live = [p for p in self._members_of(account) if p.honest and p.live_since <= since]
-        reachable = sum(1 for peer in live if self._dialable(peer, account))
-        return len(live) >= self._config.q and reachable >= max(1, -(-account.count // 2))
+        if any((a.id, b.id) in world.plan.undialable for a in live for b in live):
+            # Too few for an exclusion may be unable to reach an update, and too few others able to.
+            return False
+        return len(live) >= max(self._config.q, -(-account.count // 2))
 
     def _members_of(self, account: RoundAccount) -> list["SimPeer"]:
         world = self._world
@@ -254,7 +256,7 @@ class Checker:
         for peer in world.peers:
             # Who comes back when the others have served for long enough and gone finds nobody.
             here = peer.finished or peer.live_since <= self._stopped
-            if peer.honest and here and not peer.holds(whole(model.head)):
+            if peer.address in self._enrolled and peer.honest and here and not peer.holds(whole(model.head)):
                 world.violation("9: a live member does not have the last head", peer.id)
 
     def _check_stuck(self, model: ContractModel) -> None:
@@ -266,5 +268,3 @@ class Checker:
         live = [p for p in world.peers if p.honest and world.loop.now - p.live_since > LONG]
         if len(live) >= self._config.min_updates:
             world.violation(f"4: stuck in {model.phase.name} of round {model.round} for {LONG:.0f} s")
-
-

@@ -89,7 +89,7 @@ class Content:
         if self.get(who, whole(digest)):
             return True
         slices = self.library.slices.get(digest)
-        if slices is None or not all([self.get(who, merged_part(slice_)) for slice_ in slices]):
+        if slices is None or not all(self.get(who, merged_part(slice_)) for slice_ in slices):
             return False
         who.disk.add(whole(digest))
         return True

@@ -271,9 +271,7 @@ class SimPeer:
         self.store.held &= action.digests
         oldest = self.view.round - 1
         self.disk = {
-            piece
-            for piece in self.disk
-            if piece[1] in action.digests or self.slice_rounds.get(piece[1], -1) >= oldest
+            piece for piece in self.disk if piece[1] in action.digests or self.slice_rounds.get(piece[1], -1) >= oldest
         }
 
     # Acting, for `carry`

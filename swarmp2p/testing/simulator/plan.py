@@ -105,7 +105,7 @@ def draw(seed: int) -> Plan:
     interval = random.uniform(1.0, 6.0)
     peers = [_peer(random, addresses[i], interval) for i in range(founders + joiners)]
     for joiner in peers[founders:]:
-        joiner.joins_at = random.uniform(5.0, 60.0)
+        joiner.joins_at = random.uniform(3.0, 30.0)
     _add_liars(random, peers[:founders], f)
     _add_outages(random, peers, config)
     pairs = [(a, b) for a in range(len(peers)) for b in range(len(peers)) if a != b]
@@ -141,7 +141,7 @@ def _config(random: Random, founders: int, f: int, chunks: int, rounds: int, add
         initial_members=founders,
         f=f,
         k_max=random.choice((1, 2, 4, 8, 16, 16)),
-        min_updates=max(2, f + 1),
+        min_updates=max(2, f + 1, random.choice((0, 0, 0, founders // 2, founders))),
         frac_bps=5000,
         collect_timeout=COLLECT_TIMEOUT,
         grace=GRACE,
