@@ -1,43 +1,95 @@
-"""Small disk operations that are whole or not at all, and say so when there is no room."""
+"""Writing files so that a crash or a full disk leaves nothing half-written."""
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from swarmp2p.core.errors import QuotaExceeded
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 
 @contextmanager
-def room(path: Path) -> Iterator[None]:
-    """Turns a full disk into QuotaExceeded."""
+def room(folder: Path) -> Iterator[None]:
+    """Turn the system's "no space left" into QuotaExceeded, naming the folder; other errors pass."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise QuotaExceeded(
-                f"There is no room left on the disk of {path}.", "Free some; the peer goes on."
-            ) from None
-        raise
+        if error.errno not in _NO_ROOM:
+            raise
+        raise QuotaExceeded(
+            f"No room left on the disk of {folder}: {error.strerror}.",
+            "Free some space there, or set the peer's home to a folder on a larger disk.",
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Flush a folder's entries: a rename is on disk only after this."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        os.fsync(handle)
     finally:
-        os.close(descriptor)
+        os.close(handle)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file by way of a temporary one."""
-    temporary = path.with_name(f".{path.name}.part")
-    with room(path):
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+def write_all(handle: int, data: bytes | memoryview, offset: int) -> None:
+    """`os.pwrite` until everything is written."""
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(handle, view, offset)
+        view = view[done:]
+        offset += done
+
+
+def read_all(handle: int, length: int, offset: int) -> bytes:
+    """`os.pread` until `length` bytes or the end of the file."""
+    data = os.pread(handle, length, offset)
+    if len(data) == length or not data:
+        return data
+    pieces = [data]
+    got = len(data)
+    while got < length and (more := os.pread(handle, length - got, offset + got)):
+        pieces.append(more)
+        got += len(more)
+    return b"".join(pieces)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a small file: whole, flushed and under its name, or not at all. Raises QuotaExceeded."""
+    temporary = path.with_name(path.name + ".tmp")
+    with room(path.parent):
+        try:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                write_all(handle, data, 0)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         sync_folder(path.parent)
+
+
+def copy_flushed(source: Path, destination: Path) -> None:
+    """Copy a file's content, flushed; the destination is removed when that fails. Raises QuotaExceeded, OSError."""
+    with room(destination.parent):
+        try:
+            shutil.copyfile(source, destination)
+            sync_file(destination)
+        except BaseException:
+            destination.unlink(missing_ok=True)
+            raise
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file's content."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

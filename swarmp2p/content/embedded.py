@@ -1,353 +1,454 @@
-"""The embedded content store: one file an object plus its leaf list, and parts of files that are still coming.
+"""The content store on plain files.
 
-files/<digest>  files/<digest>.leaves  partial/<digest>/  assemblies/<name>/  scratch/
+    objects/<hex digest>           a whole file, as any program can open it
+    objects/<hex digest>.leaves    its size and leaf list, and the slices it is served by (record.py)
+    parts/f-<hex digest>/          a partial file of a known digest: `data` (sparse) and `record`
+    parts/a-<name>/                an assembly: the same
+    scratch/                       files being written; emptied at start
+
+Order of locks: a part's lock before the store's, never the other way round.
 """
 
+import errno
 import hashlib
+import logging
 import os
 import re
 import shutil
-import tempfile
 import threading
+import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Protocol
 
-from swarmp2p.content.disk import room, sync_folder, write_whole
-from swarmp2p.content.part import DATA, DiskPart
-from swarmp2p.content.unixfs import HASH_SIZE, Hashed, chunk_count, chunk_length, hash_bytes, hash_file, root
+from swarmp2p.content.disk import copy_flushed, read_all, room, sync_file, sync_folder, write_all, write_atomically
+from swarmp2p.content.interface import Part
+from swarmp2p.content.part import EmbeddedPart, publish
+from swarmp2p.content.record import Record, Span
+from swarmp2p.content.unixfs import Hashed, chunk_count, chunk_length, hash_bytes, hash_file, root
+from swarmp2p.content.whole import WholePart
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, QuotaExceeded
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
-_SIZE, _LEAVES = "size", "leaves"
+_HEX = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    """Chunks [first, end) of a part, served under their slice digest."""
+class _Holder(Protocol):
+    """Where chunks of a span can be read: a whole file or a part. Indexes count from the file's first chunk."""
 
-    part: DiskPart
-    first: int
-    end: int
+    @property
+    def spans(self) -> list[Span]: ...
+
+    def holds(self, span: Span, index: int) -> bool: ...
+
+    def read_chunk(self, index: int) -> bytes: ...
+
+
+class _File:
+    """A whole file."""
+
+    def __init__(self, path: Path, record: Record) -> None:
+        self.path = path
+        self.record = record
+        self.whole = record.spans[0]
+
+    @property
+    def spans(self) -> list[Span]:
+        return list(self.record.spans)
+
+    def holds(self, span: Span, index: int) -> bool:
+        return True
+
+    def read_chunk(self, index: int) -> bytes:
+        """Verified. Raises ContentCorrupt, or OSError (FileNotFoundError: collected meanwhile)."""
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            data = read_all(handle, chunk_length(index, self.record.size), index * CHUNK_SIZE)
+        finally:
+            os.close(handle)
+        if hashlib.sha256(data).digest() != self.whole.leaf(index):
+            raise ContentCorrupt(
+                f"Chunk {index} of {self.path} is not what was written there.",
+                "It will be fetched again; check the disk if this repeats.",
+            )
+        return data
 
 
 class EmbeddedStore:
-    """Implements `interface.ContentStore` in a folder that no other process uses.
+    """A `ContentStore` (interface.py) in a folder that one process owns.
 
     Args:
-        folder: made if missing.
-        quota: bytes of content that may be held; None: as much as the disk has.
+        folder: made if need be.
+        quota: bytes of content at most; None for as much as the disk has.
     """
 
-    def __init__(self, folder: str | PathLike[str], quota: int | None = None) -> None:
+    def __init__(self, folder: str | PathLike[str], *, quota: int | None = None) -> None:
         self._folder = Path(folder)
+        self._objects, self._parts_folder, self._scratch = (self._folder / n for n in ("objects", "parts", "scratch"))
         self._quota = quota
-        self._mutex = threading.RLock()
-        self._files: dict[Digest, bytes] = {}
-        """Leaf lists of whole files."""
-        self._sizes: dict[Digest, int] = {}
-        self._partial: dict[Digest, DiskPart] = {}
-        self._assemblies: dict[str, DiskPart] = {}
-        self._slices: dict[Digest, _Slice] = {}
-        for name in ("files", "partial", "assemblies", "scratch"):
-            (self._folder / name).mkdir(parents=True, exist_ok=True)
+        self._used = 0
+        self._used_lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._making = threading.Lock()
+        self._files: dict[Digest, _File] = {}
+        self._parts: dict[str, EmbeddedPart] = {}
+        self._places: dict[Digest, list[tuple[_Holder, Span]]] = {}
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        for made in (self._objects, self._parts_folder, self._scratch):
+            made.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._load()
 
+    # Start
+
     def _load(self) -> None:
-        for file in (self._folder / "scratch").iterdir():
-            file.unlink()
-        for file in sorted((self._folder / "files").iterdir()):
-            if file.suffix == ".leaves":
+        for path in sorted(self._parts_folder.iterdir()):
+            data = path / "record"
+            record = Record.decode(data.read_bytes()) if data.exists() else None
+            if record is None or not (path / "data").exists():
+                shutil.rmtree(path)
                 continue
-            leaves = file.with_suffix(".leaves")
-            if file.name.startswith(".") or not leaves.exists():
-                file.unlink()
-                continue
-            digest = bytes.fromhex(file.name)
-            self._files[digest], self._sizes[digest] = leaves.read_bytes(), file.stat().st_size
-        for folder in (self._folder / "partial").iterdir():
-            if (folder / _LEAVES).exists() and (folder / _SIZE).exists():
-                part = self._part(folder, int((folder / _SIZE).read_text()), (folder / _LEAVES).read_bytes())
-                self._partial[bytes.fromhex(folder.name)] = part
-            else:
-                shutil.rmtree(folder)
-        for folder in (self._folder / "assemblies").iterdir():
-            if (folder / _SIZE).exists():
-                self._assemblies[folder.name] = self._part(folder, int((folder / _SIZE).read_text()), None)
-            else:
-                shutil.rmtree(folder)
+            self._open_part(path.name, record).rescan()
+        for path in sorted(self._objects.iterdir()):
+            if _HEX.fullmatch(path.name):
+                self._load_file(path)
+            elif path.suffix != ".leaves" or not path.with_suffix("").exists():
+                path.unlink()
 
-    def _part(self, folder: Path, size: int, leaf_list: bytes | None) -> DiskPart:
-        return DiskPart(folder, size, leaf_list, finish=self._finish, discard=self._discard, seal=self._seal)
-
-    def _file(self, digest: Digest) -> Path:
-        return self._folder / "files" / digest.hex()
-
-    def _need_room(self, size: int) -> None:
-        if self._quota is not None and self.used() + size > self._quota:
-            raise QuotaExceeded(
-                f"{size} more bytes of content exceed the quota of {self._quota}.", "Raise it, or drop old models."
-            )
-
-    # ---- whole files
-
-    def put(self, source: str | PathLike[str] | bytes, *, move: bool = False) -> Hashed:
-        """Add a file, atomically and flushed."""
-        hashed = hash_bytes(source) if isinstance(source, bytes) else hash_file(source)
-        with self._mutex:
-            if hashed.digest not in self._files:
-                self._need_room(hashed.size)
-                self._take_over(source, hashed, move)
-        if move and not isinstance(source, bytes):
-            Path(source).unlink(missing_ok=True)
-        return hashed
-
-    def _take_over(self, source: str | PathLike[str] | bytes, hashed: Hashed, move: bool) -> None:
-        temporary = self.scratch()
-        try:
-            with room(self._folder):
-                if isinstance(source, bytes):
-                    temporary.write_bytes(source)
-                elif move and os.stat(source).st_dev == os.stat(self._folder).st_dev:
-                    temporary = Path(source)
-                else:
-                    shutil.copyfile(source, temporary)
-                with temporary.open("rb") as file:
-                    os.fsync(file.fileno())
-            self._add(temporary, hashed.digest, hashed.leaf_list, hashed.size)
-        finally:
-            if not isinstance(source, bytes) and temporary == Path(source):
-                pass
-            else:
-                temporary.unlink(missing_ok=True)
-
-    def _add(self, data: Path, digest: Digest, leaf_list: bytes, size: int) -> None:
-        """Rename a flushed file to its place; the leaf list goes first, since `_load` takes a file by its list."""
-        target = self._file(digest)
-        write_whole(target.with_suffix(".leaves"), leaf_list)
-        os.replace(data, target)
-        sync_folder(target.parent)
-        self._files[digest], self._sizes[digest] = leaf_list, size
-
-    def scratch(self) -> Path:
-        """A new path on the store's disk."""
-        descriptor, name = tempfile.mkstemp(dir=self._folder / "scratch")
-        os.close(descriptor)
-        return Path(name)
-
-    def has(self, digest: Digest) -> bool:
-        """Whether the file is here whole."""
-        return digest in self._files
-
-    def size(self, digest: Digest) -> int:
-        """Bytes in a whole file."""
-        with self._mutex:
-            if digest not in self._sizes:
-                raise _not_here(digest)
-            return self._sizes[digest]
-
-    def read(self, digest: Digest, offset: int = 0, length: int | None = None) -> bytes:
-        """A verified range of a whole file."""
-        size = self.size(digest)
-        end = size if length is None else min(size, offset + length)
-        if end <= offset:
-            return b""
-        first, last = offset // CHUNK_SIZE, (end - 1) // CHUNK_SIZE
-        data = b"".join(self.read_chunk(digest, index) for index in range(first, last + 1))
-        return data[offset - first * CHUNK_SIZE : end - first * CHUNK_SIZE]
-
-    def path(self, digest: Digest) -> Path:
-        """A plain file with this content."""
-        if digest not in self._files:
-            raise _not_here(digest)
-        return self._file(digest)
-
-    def export(self, digest: Digest, destination: str | PathLike[str]) -> None:
-        """Write a verified copy, atomically."""
-        target = Path(destination)
-        temporary = target.with_name(f".{target.name}.part")
-        try:
-            with room(target), temporary.open("wb") as file:
-                for index in range(chunk_count(self.size(digest))):
-                    file.write(self.read_chunk(digest, index))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    # ---- objects: files, partial files, slices
-
-    def leaf_list(self, name: Digest) -> bytes | None:
-        """The leaf list of an object."""
-        with self._mutex:
-            if name in self._files:
-                return self._files[name]
-            if name in self._partial:
-                return self._partial[name].expected
-            found = self._slices.get(name)
-            return None if found is None else found.part.leaf_list(found.first, found.end)
-
-    def held(self, name: Digest) -> bytes | None:
-        """Which chunks of an object are here."""
-        with self._mutex:
-            if name in self._files:
-                count, missing = len(self._files[name]) // HASH_SIZE, set[int]()
-            elif name in self._partial:
-                count, missing = self._partial[name].chunks, set(self._partial[name].missing())
-            elif name in self._slices:
-                found = self._slices[name]
-                count = found.end - found.first
-                missing = {index - found.first for index in found.part.missing(found.first, found.end)}
-            else:
-                return None
-        bitmap = sum(1 << index for index in range(count) if index not in missing)
-        return bitmap.to_bytes(-(-count // 8), "little")
-
-    def read_chunk(self, name: Digest, index: int) -> bytes:
-        """A verified chunk of an object."""
-        with self._mutex:
-            whole, partial, found = self._files.get(name), self._partial.get(name), self._slices.get(name)
-        if whole is not None:
-            return self._read_whole(name, whole, index)
-        if partial is not None and 0 <= index < partial.chunks:
-            return partial.read_chunk(index)
-        if found is not None and 0 <= index < found.end - found.first:
-            return found.part.read_chunk(found.first + index)
-        raise _not_here(name)
-
-    def _read_whole(self, digest: Digest, leaf_list: bytes, index: int) -> bytes:
-        if not 0 <= index < len(leaf_list) // HASH_SIZE:
-            raise ContentUnavailable(f"{digest.hex()} has no chunk {index}.")
-        try:
-            with self._file(digest).open("rb", buffering=0) as file:
-                data = os.pread(file.fileno(), chunk_length(index, self.size(digest)), index * CHUNK_SIZE)
-        except FileNotFoundError:
-            raise _not_here(digest) from None
-        if hashlib.sha256(data).digest() != leaf_list[index * HASH_SIZE : (index + 1) * HASH_SIZE]:
-            self._demote(digest)
-            raise ContentCorrupt(f"Chunk {index} of {digest.hex()} has rotten on disk.", "It is fetched again.")
-        return data
-
-    def _demote(self, digest: Digest) -> None:
-        """A file with a rotten chunk becomes a partial one, of which every good chunk is kept."""
-        with self._mutex:
-            leaf_list, size = self._files.pop(digest, None), self._sizes.pop(digest, 0)
-            if leaf_list is None:
+    def _load_file(self, path: Path) -> None:
+        digest = bytes.fromhex(path.name)
+        record_path = path.with_name(path.name + ".leaves")
+        record = Record.decode(record_path.read_bytes()) if record_path.exists() else None
+        if record is None or not record.spans or root(record.spans[0].leaf_list, record.size).digest != digest:
+            hashed = hash_file(path)
+            if hashed.digest != digest:
+                _log.warning("%s is damaged beyond use and was removed; it will be fetched again", path)
+                path.unlink()
+                record_path.unlink(missing_ok=True)
                 return
-            folder = self._begin_folder(digest, size, leaf_list)
-            os.replace(self._file(digest), folder / DATA)
-            self._file(digest).with_suffix(".leaves").unlink(missing_ok=True)
-            self._partial[digest] = self._part(folder, size, leaf_list)
+            record = Record(hashed.size, (Span(digest, 0, hashed.leaf_list),))
+            write_atomically(record_path, record.encode())
+        file = _File(path, record)
+        self._spend(record.size, False)
+        self._register(file)
+        if path.stat().st_size != record.size:
+            self._demote(file)
 
-    def _begin_folder(self, digest: Digest, size: int, leaf_list: bytes) -> Path:
-        folder = self._folder / "partial" / digest.hex()
-        folder.mkdir(exist_ok=True)
-        write_whole(folder / _SIZE, str(size).encode())
-        write_whole(folder / _LEAVES, leaf_list)
-        return folder
+    # Bookkeeping
 
-    # ---- parts
+    def _spend(self, count: int, enforce: bool) -> None:
+        with self._used_lock:
+            if enforce and count > 0 and self._quota is not None and self._used + count > self._quota:
+                raise QuotaExceeded(
+                    f"{self._folder} holds {self._used} of the {self._quota} bytes it may; {count} more do not fit.",
+                    "Raise the quota, or wait until older rounds are collected.",
+                )
+            self._used += count
 
-    def begin(self, digest: Digest, size: int, leaf_list: bytes) -> DiskPart:
-        """The partial file of a known leaf list."""
-        if root(leaf_list, size).digest != digest:
-            raise ContentCorrupt(f"The leaf list does not make {digest.hex()}.", "Ask somebody else for it.")
-        with self._mutex:
-            if digest in self._partial:
-                return self._partial[digest]
-            if digest in self._files:
-                return self._whole_as_part(digest, leaf_list)
-            self._need_room(size)
-            part = self._part(self._begin_folder(digest, size, leaf_list), size, leaf_list)
-            self._partial[digest] = part
-            self._copy_from_assemblies(part, leaf_list)
-            return part
+    def _register(self, file: _File) -> None:
+        with self._lock:
+            self._files[file.whole.name] = file
+            self._reindex()
 
-    def _whole_as_part(self, digest: Digest, leaf_list: bytes) -> DiskPart:
-        folder = self._folder / "partial" / f"{digest.hex()}-whole"
-        folder.mkdir(exist_ok=True)
-        (folder / DATA).unlink(missing_ok=True)
-        os.link(self._file(digest), folder / DATA)
-        part = self._part(folder, self._sizes[digest], leaf_list)
-        part.finished = digest
-        shutil.rmtree(folder)  # the open file stays
+    def _reindex(self) -> None:
+        """Called with the lock held, after any change of holders or spans."""
+        places: dict[Digest, list[tuple[_Holder, Span]]] = {}
+        holders: list[_Holder] = [*self._files.values(), *self._parts.values()]
+        for holder in holders:
+            for span in holder.spans:
+                places.setdefault(span.name, []).append((holder, span))
+        self._places = places
+
+    def _announce(self, part: EmbeddedPart, span: Span) -> None:
+        with self._lock:
+            known = self._places.get(span.name, [])
+            if (part, span) not in known:
+                self._places = {**self._places, span.name: [*known, (part, span)]}
+
+    def _open_part(self, name: str, record: Record) -> EmbeddedPart:
+        folder = self._parts_folder / name
+        part = EmbeddedPart(
+            folder,
+            record,
+            spend=self._spend,
+            announce=self._announce,
+            finished=self._finished,
+            dropped=self._drop_part,
+        )
+        with self._lock:
+            self._parts[name] = part
+            self._reindex()
         return part
 
-    def _copy_from_assemblies(self, part: DiskPart, leaf_list: bytes) -> None:
-        for assembly in self._assemblies.values():
-            if assembly.size != part.size:
+    def _new_part(self, name: str, record: Record) -> EmbeddedPart:
+        folder = self._parts_folder / name
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            write_atomically(folder / "record", record.encode())
+            return self._open_part(name, record)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _finished(self, part: EmbeddedPart, record: Record) -> None:
+        digest = record.spans[0].name
+        path = self._objects / digest.hex()
+        with self._lock:
+            twin = self._files.get(digest)
+            if twin is None:
+                publish(part, record, path, path.with_name(path.name + ".leaves"))
+                self._files[digest] = _File(path, record)
+            else:
+                slices = {s.name: s for s in (*record.spans[1:], *twin.record.spans[1:])}
+                merged = Record(record.size, (twin.whole, *slices.values()))
+                write_atomically(path.with_name(path.name + ".leaves"), merged.encode())
+                self._files[digest] = _File(path, merged)
+                self._spend(-record.size, False)
+            self._forget(part)
+
+    def _drop_part(self, part: EmbeddedPart) -> None:
+        self._spend(-part.bytes_held, False)
+        with self._lock:
+            self._forget(part)
+
+    def _forget(self, part: EmbeddedPart) -> None:
+        """Called with the lock held: the part's folder goes, whatever is still in it."""
+        if self._parts.get(part.folder.name) is part:
+            del self._parts[part.folder.name]
+            shutil.rmtree(part.folder, ignore_errors=True)
+        self._reindex()
+
+    def _demote(self, file: _File) -> None:
+        """A whole file turned out rotten: make it a part again, without the bad chunks, so that they can be fetched."""
+        name = "f-" + file.whole.name.hex()
+        with self._making:
+            with self._lock:
+                if self._files.get(file.whole.name) is not file:
+                    return
+                folder = self._parts_folder / name
+                folder.mkdir(mode=0o700, exist_ok=True)
+                write_atomically(folder / "record", file.record.encode())
+                os.replace(file.path, folder / "data")
+                sync_folder(self._objects)
+                del self._files[file.whole.name]
+            self._spend(-file.record.size, False)
+            self._open_part(name, file.record).rescan()
+
+    # Whole files
+
+    def put(self, source: str | PathLike[str] | bytes, *, move: bool = False) -> Hashed:
+        if isinstance(source, bytes):
+            return self._put_bytes(source)
+        path = Path(source)
+        if move:
+            with room(self._folder):
+                sync_file(path)
+            return self._take_in(path, hash_file(path), original=path)
+        copy = self.scratch()
+        try:
+            # Hashed after copying: the source may change under our hands, the copy does not.
+            self._check_room(path.stat().st_size)
+            copy_flushed(path, copy)
+            return self._take_in(copy, hash_file(copy))
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def _put_bytes(self, data: bytes) -> Hashed:
+        self._check_room(len(data))
+        path = self.scratch()
+        try:
+            with room(self._folder):
+                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                try:
+                    write_all(handle, data, 0)
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+            return self._take_in(path, hash_bytes(data))
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _check_room(self, size: int) -> None:
+        self._spend(size, True)
+        self._spend(-size, False)
+
+    def _take_in(self, path: Path, hashed: Hashed, original: Path | None = None) -> Hashed:
+        """Make a flushed file an object by renaming it."""
+        with self._making:
+            if self.has(hashed.digest):
+                if original is not None:
+                    original.unlink()
+                return hashed
+            self._spend(hashed.size, True)
+            final = self._objects / hashed.digest.hex()
+            record = Record(hashed.size, (Span(hashed.digest, 0, hashed.leaf_list),))
+            record_path = final.with_name(final.name + ".leaves")
+            try:
+                write_atomically(record_path, record.encode())
+                self._rename(path, final)
+                sync_folder(self._objects)
+            except BaseException:
+                self._spend(-hashed.size, False)
+                record_path.unlink(missing_ok=True)
+                raise
+            self._register(_File(final, record))
+            partial = self._parts.get("f-" + hashed.digest.hex())
+        if partial is not None:
+            partial.discard()
+        return hashed
+
+    def _rename(self, path: Path, final: Path) -> None:
+        try:
+            os.replace(path, final)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            copy = self.scratch()
+            copy_flushed(path, copy)
+            os.replace(copy, final)
+            path.unlink()
+
+    def scratch(self) -> Path:
+        return self._scratch / uuid.uuid4().hex
+
+    def has(self, digest: Digest) -> bool:
+        with self._lock:
+            return digest in self._files
+
+    def _file(self, digest: Digest) -> _File:
+        with self._lock:
+            file = self._files.get(digest)
+        if file is None:
+            raise ContentUnavailable(f"The file {digest.hex()} is not here whole.", "Fetch it first.")
+        return file
+
+    def size(self, digest: Digest) -> int:
+        return self._file(digest).record.size
+
+    def path(self, digest: Digest) -> Path:
+        return self._file(digest).path
+
+    def read(self, digest: Digest, offset: int = 0, length: int | None = None) -> bytes:
+        size = self.size(digest)
+        end = size if length is None else min(size, offset + length)
+        if not 0 <= offset <= end:
+            return b""
+        first = offset // CHUNK_SIZE
+        pieces = [self.read_chunk(digest, i) for i in range(first, -(-end // CHUNK_SIZE))]
+        start = offset - first * CHUNK_SIZE
+        return b"".join(pieces)[start : start + end - offset]
+
+    def export(self, digest: Digest, destination: str | PathLike[str]) -> None:
+        file = self._file(digest)
+        target = Path(destination)
+        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
+        with room(target.parent):
+            try:
+                with open(temporary, "wb") as out:
+                    for index in range(chunk_count(file.record.size)):
+                        out.write(self.read_chunk(digest, index))
+                    out.flush()
+                    os.fsync(out.fileno())
+                os.replace(temporary, target)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            sync_folder(target.parent)
+
+    # Objects
+
+    def leaf_list(self, name: Digest) -> bytes | None:
+        places = self._places.get(name)
+        return places[0][1].leaf_list if places else None
+
+    def held(self, name: Digest) -> bytes | None:
+        places = self._places.get(name)
+        if not places:
+            return None
+        bits = bytearray(-(-places[0][1].count // 8))
+        for holder, span in places:
+            for index in range(span.count):
+                if holder.holds(span, index):
+                    bits[index // 8] |= 1 << index % 8
+        return bytes(bits)
+
+    def read_chunk(self, name: Digest, index: int) -> bytes:
+        for holder, span in self._places.get(name, []):
+            if not 0 <= index < span.count or not holder.holds(span, index):
                 continue
-            for index in part.missing():
-                leaf = leaf_list[index * HASH_SIZE : (index + 1) * HASH_SIZE]
-                if assembly.leaf_list(index, index + 1) == leaf:
-                    part.store(index, assembly.read_chunk(index), leaf)
+            try:
+                return holder.read_chunk(span.first + index)
+            except ContentCorrupt as error:
+                _log.warning("%s", error)
+                if isinstance(holder, _File):
+                    self._demote(holder)
+                raise
+            except FileNotFoundError:
+                continue
+        raise ContentUnavailable(f"Chunk {index} of {name.hex()} is not here.", "Fetch it first.")
 
-    def assemble(self, name: str, size: int) -> DiskPart:
-        """The assembly of this name."""
+    # Parts
+
+    def begin(self, digest: Digest, size: int, leaf_list: bytes) -> Part:
+        made = root(leaf_list, size).digest
+        if made != digest:
+            raise ContentCorrupt(f"This leaf list makes {made.hex()}, not {digest.hex()} of {size} bytes.")
+        name = "f-" + digest.hex()
+        with self._making:
+            part = self._parts.get(name)
+            if part is not None:
+                return part
+            file = self._files.get(digest)
+            if file is not None:
+                return WholePart(self, file.whole, file.record.size)
+            donors = [p for n, p in self._parts.items() if n.startswith("a-") and p.size == size]
+            part = self._new_part(name, Record(size, (Span(digest, 0, leaf_list),)))
+        self._copy_from(donors, part, Span(digest, 0, leaf_list))
+        return part
+
+    def _copy_from(self, donors: list[EmbeddedPart], part: EmbeddedPart, span: Span) -> None:
+        for donor in donors:
+            for index in range(span.count):
+                if donor.holds(span, index) and not part.holds(span, index):
+                    try:
+                        part.write_chunk(index, donor.read_chunk(index))
+                    except (ContentCorrupt, ContentUnavailable):
+                        continue
+
+    def assemble(self, name: str, size: int) -> Part:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of an assembly")
-        with self._mutex:
-            part = self._assemblies.get(name)
+            raise ValueError(f"not a name for an assembly: {name!r}")
+        with self._making:
+            part = self._parts.get("a-" + name)
             if part is None:
-                self._need_room(size)
-                folder = self._folder / "assemblies" / name
-                folder.mkdir(exist_ok=True)
-                write_whole(folder / _SIZE, str(size).encode())
-                part = self._assemblies[name] = self._part(folder, size, None)
-            if part.size != size:
-                raise ValueError(f"the assembly {name} has {part.size} bytes, not {size}")
-            return part
-
-    def _seal(self, part: DiskPart, first: int, end: int, digest: Digest) -> None:
-        with self._mutex:
-            self._slices[digest] = _Slice(part, first, end)
-
-    def _finish(self, part: DiskPart, digest: Digest) -> None:
-        with self._mutex:
-            leaf_list = part.leaf_list(0, part.chunks)
-            if digest not in self._files and leaf_list is not None:
-                self._add(part.folder / DATA, digest, leaf_list, part.size)
-            part.finished = digest
-            shutil.rmtree(part.folder, ignore_errors=True)
-            self._partial.pop(digest, None)
-
-    def _discard(self, part: DiskPart) -> None:
-        with self._mutex:
-            self._slices = {digest: s for digest, s in self._slices.items() if s.part is not part}
-            self._partial = {digest: p for digest, p in self._partial.items() if p is not part}
-            self._assemblies = {name: p for name, p in self._assemblies.items() if p is not part}
-            part.close()
-            shutil.rmtree(part.folder, ignore_errors=True)
+                return self._new_part("a-" + name, Record(size, ()))
+        if part.size != size:
+            raise ValueError(f"the assembly {name} is of {part.size} bytes, not {size}")
+        return part
 
     def collect(self, keep: Collection[Digest], assemblies: Collection[str] = ()) -> int:
-        """Drop what is not to be kept; returns the bytes freed."""
-        with self._mutex:
-            before = self.used()
-            for digest in [d for d in self._files if d not in keep]:
-                del self._files[digest], self._sizes[digest]
-                self._file(digest).unlink(missing_ok=True)
-                self._file(digest).with_suffix(".leaves").unlink(missing_ok=True)
-            for digest in [d for d in self._partial if d not in keep]:
-                self._discard(self._partial[digest])
-            for name in [n for n in self._assemblies if n not in assemblies]:
-                self._discard(self._assemblies[name])
-            return before - self.used()
+        before = self.used()
+        kept = {"f-" + digest.hex() for digest in keep} | {"a-" + name for name in assemblies}
+        with self._lock:
+            parts = [part for name, part in self._parts.items() if name not in kept]
+            for digest in self._files.keys() - set(keep):
+                file = self._files.pop(digest)
+                file.path.unlink(missing_ok=True)
+                file.path.with_name(file.path.name + ".leaves").unlink(missing_ok=True)
+                self._spend(-file.record.size, False)
+            self._reindex()
+        for part in parts:
+            part.discard()
+        return before - self.used()
 
     def used(self) -> int:
-        """Bytes of content held."""
-        with self._mutex:
-            parts = [*self._partial.values(), *self._assemblies.values()]
-            return sum(self._sizes.values()) + sum(part.size for part in parts if part.finished is None)
+        with self._used_lock:
+            return self._used
 
     def close(self) -> None:
-        """Release files."""
-        with self._mutex:
-            for part in [*self._partial.values(), *self._assemblies.values()]:
-                part.close()
-
-
-def _not_here(name: Digest) -> ContentUnavailable:
-    return ContentUnavailable(f"{name.hex()} is not here.", "Fetch it first.")
+        with self._lock:
+            parts = list(self._parts.values())
+        for part in parts:
+            part.close()

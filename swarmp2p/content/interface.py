@@ -158,6 +158,12 @@ class ContentStore(Protocol):
             ValueError: the name is not allowed, or an assembly of that name has another size.
         """
 
+    def digests(self) -> set[Digest]:
+        """Files that are here, whole or in part."""
+
+    def assemblies(self) -> set[str]:
+        """Names of the assemblies that are here."""
+
     def collect(self, keep: Collection[Digest], assemblies: Collection[str] = ()) -> int:
         """Drop every file, whole or partial, whose digest is not in `keep`, and every unfinished assembly whose name is
         not in `assemblies`. Reads under way end well. Returns the bytes freed."""

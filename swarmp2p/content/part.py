@@ -1,197 +1,288 @@
-"""A file that is being put together chunk by chunk: a sparse file on disk, and which of its chunks are there.
+"""A file in the making on disk: a sparse data file of the final size, and a record of the leaf lists known for it.
 
-What is there is known in memory only; after a restart the chunks that can be named (by the leaf list of a known digest,
-or by a sealed slice's) are hashed again.
+Which chunks are here is not written down: when a part is opened after a restart, each chunk whose leaf is known is hashed
+again. That costs a second for a gigabyte, and no order of writes and crashes can make it lie.
 """
 
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from swarmp2p.content.disk import room, write_whole
+from swarmp2p.content.disk import read_all, room, sync_folder, write_all, write_atomically
+from swarmp2p.content.record import Record, Span
 from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, chunk_length, root, slice_digest
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 
-DATA, SLICES = "data", "slices"
 
+class EmbeddedPart:
+    """A `Part` (interface.py) in a folder of its own: `data` and `record`. Made by EmbeddedStore, which owns its name.
 
-class DiskPart:
-    """Implements `interface.Part`. Thread-safe."""
+    Args:
+        folder: exists, and belongs to this part alone.
+        record: size and leaf lists known so far.
+        spend: called with the bytes that a new chunk takes (negative: given back), and whether the quota may refuse
+            them with QuotaExceeded.
+        announce: called with a span that can be served from now on.
+        finished: called, all chunks flushed, with this part and its digest; renames.
+        dropped: called when the part discards itself.
+    """
 
     def __init__(
         self,
         folder: Path,
-        size: int,
-        leaf_list: bytes | None,
+        record: Record,
         *,
-        finish: Callable[["DiskPart", Digest], None],
-        discard: Callable[["DiskPart"], None],
-        seal: Callable[["DiskPart", int, int, Digest], None],
+        spend: Callable[[int, bool], None],
+        announce: Callable[["EmbeddedPart", Span], None],
+        finished: Callable[["EmbeddedPart", Record], None],
+        dropped: Callable[["EmbeddedPart"], None],
     ) -> None:
         self.folder = folder
-        self.size = size
-        self.chunks = chunk_count(size)
-        self.expected = leaf_list
-        self._leaves: list[bytes | None] = [None] * self.chunks
-        self._mutex = threading.Lock()
-        self._finish, self._discard, self._seal = finish, discard, seal
-        self.finished: Digest | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-        is_new = not (folder / DATA).exists()
-        with room(folder):
-            self._file = os.open(folder / DATA, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.ftruncate(self._file, size)
-        if not is_new:
-            self._resume()
+        self.data_path = folder / "data"
+        self._size = record.size
+        self._spans: dict[Digest, Span] = {span.name: span for span in record.spans}
+        self._spend, self._announce, self._finished, self._dropped = spend, announce, finished, dropped
+        self._leaves: list[bytes | None] = [None] * chunk_count(record.size)
+        self._lock = threading.RLock()
+        self._final: Digest | None = None
+        self._handle = self._open_data()
 
-    def _resume(self) -> None:
-        if self.expected is not None:
-            self._take_what_fits(0, self.expected)
-        record = self.folder / SLICES
-        if record.exists():
-            for line in record.read_text().splitlines():
-                first, leaves = line.split()
-                leaf_list = bytes.fromhex(leaves)
-                end = int(first) + len(leaf_list) // HASH_SIZE
-                self._take_what_fits(int(first), leaf_list)
-                if self.leaf_list(int(first), end) == leaf_list:
-                    self._seal(self, int(first), end, slice_digest(leaf_list))
+    def _open_data(self) -> int | None:
+        with room(self.folder):
+            handle = os.open(self.data_path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                os.ftruncate(handle, self._size)
+            except BaseException:
+                os.close(handle)
+                raise
+        return handle
 
-    def _take_what_fits(self, first: int, leaf_list: bytes) -> None:
-        for position in range(len(leaf_list) // HASH_SIZE):
-            leaf = leaf_list[position * HASH_SIZE : (position + 1) * HASH_SIZE]
-            if hashlib.sha256(self._read(first + position)).digest() == leaf:
-                self._leaves[first + position] = leaf
+    @property
+    def size(self) -> int:
+        return self._size
 
-    def _read(self, index: int) -> bytes:
-        if self._file < 0:
-            raise ContentUnavailable("This file was dropped.", "It is fetched again if it is needed.")
-        return os.pread(self._file, chunk_length(index, self.size), index * CHUNK_SIZE)
+    @property
+    def chunks(self) -> int:
+        return len(self._leaves)
+
+    @property
+    def record(self) -> Record:
+        """Size and spans, as kept on disk."""
+        return Record(self._size, tuple(self._spans.values()))
+
+    @property
+    def spans(self) -> list[Span]:
+        """Spans that can be served, the whole file's among them. Takes no lock: the dict is never changed in place."""
+        return list(self._spans.values())
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of the chunks that are here."""
+        with self._lock:
+            return sum(chunk_length(i, self._size) for i, leaf in enumerate(self._leaves) if leaf is not None)
+
+    def rescan(self, skip: Iterable[int] = ()) -> None:
+        """Find out which chunks are here, by hashing those whose leaf some span knows."""
+        skipped = set(skip)
+        expected: dict[int, set[bytes]] = {}
+        for span in self.spans:
+            for i in range(span.count):
+                expected.setdefault(span.first + i, set()).add(span.leaf(i))
+        for index in sorted(expected.keys() - skipped):
+            if self._size and self._is_hole(index):
+                continue
+            leaf = hashlib.sha256(self._pread(index)).digest()
+            if leaf in expected[index]:
+                self._mark(index, leaf, enforce=False)
+
+    def _is_hole(self, index: int) -> bool:
+        """Whether nothing was ever written to this chunk."""
+        start = index * CHUNK_SIZE
+        try:
+            return os.lseek(self._open_handle(), start, os.SEEK_DATA) >= start + chunk_length(index, self._size)
+        except OSError:  # ENXIO: no data from here to the end
+            return True
+
+    def _mark(self, index: int, leaf: bytes | None, *, enforce: bool = True) -> None:
+        with self._lock:
+            before = self._leaves[index]
+            if (before is None) != (leaf is None):
+                length = chunk_length(index, self._size)
+                self._spend(length if leaf is not None else -length, enforce)
+            self._leaves[index] = leaf
+
+    def _pread(self, index: int) -> bytes:
+        return read_all(self._open_handle(), chunk_length(index, self._size), index * CHUNK_SIZE)
+
+    def _open_handle(self) -> int:
+        handle = self._handle
+        if handle is None:
+            raise ContentUnavailable(f"The part {self.folder.name} was dropped or finished.", "Fetch it again.")
+        return handle
 
     def write_chunk(self, index: int, data: bytes | memoryview) -> Digest:
-        """Store a chunk of own making."""
-        if len(data) != chunk_length(index, self.size):
-            raise ValueError(f"chunk {index} has {chunk_length(index, self.size)} bytes, not {len(data)}")
         leaf = hashlib.sha256(data).digest()
-        self.store(index, data, leaf)
+        self.store_chunk(index, data, leaf)
         return leaf
 
-    def store(self, index: int, data: bytes | memoryview, leaf: bytes) -> None:
-        """Store a chunk whose leaf hash is known to be this."""
-        if self._file < 0:
-            raise ContentUnavailable("This file was dropped.", "It is fetched again if it is needed.")
-        with room(self.folder):
-            written = 0
-            while written < len(data):
-                written += os.pwrite(self._file, memoryview(data)[written:], index * CHUNK_SIZE + written)
-        self._leaves[index] = leaf
+    def store_chunk(self, index: int, data: bytes | memoryview, leaf: bytes) -> None:
+        """Write a chunk whose hash was just computed."""
+        if not 0 <= index < self.chunks or len(data) != chunk_length(index, self._size):
+            raise ValueError(f"chunk {index} with {len(data)} bytes does not fit a file of {self._size} bytes")
+        with self._lock:
+            # The lock stays held: a part may be closed by another thread, and its descriptor be another file's then.
+            handle = self._open_handle()
+            if self._leaves[index] == leaf:
+                return
+            if self._leaves[index] is not None:
+                self._mark(index, None)
+            self._mark(index, leaf)
+            try:
+                with room(self.folder):
+                    write_all(handle, data, index * CHUNK_SIZE)
+            except BaseException:
+                self._mark(index, None)
+                raise
 
     def read_chunk(self, index: int) -> bytes:
-        """A chunk that is here, verified."""
-        leaf = self._leaves[index]
-        if leaf is None:
-            raise ContentUnavailable(f"Chunk {index} is not here.", "Fetch it first.")
-        data = self._read(index)
+        with self._lock:
+            leaf = self._leaves[index] if 0 <= index < self.chunks else None
+            if leaf is None:
+                raise ContentUnavailable(f"Chunk {index} of {self.folder.name} is not here.", "Fetch it first.")
+            data = self._pread(index)
         if hashlib.sha256(data).digest() != leaf:
-            self._leaves[index] = None
-            raise ContentCorrupt(f"Chunk {index} in {self.folder} has rotten on disk.", "It is fetched again.")
+            with self._lock:
+                if self._leaves[index] == leaf:
+                    self._mark(index, None)
+            raise ContentCorrupt(
+                f"Chunk {index} of {self.data_path} is not what was written there.",
+                "It will be fetched again; check the disk if this repeats.",
+            )
         return data
 
+    def holds(self, span: Span, index: int) -> bool:
+        """Whether chunk `index` of a span is here, with the span's own content."""
+        leaf = self._leaves[span.first + index]
+        return leaf is not None and leaf == span.leaf(index)
+
     def missing(self, first: int = 0, end: int | None = None) -> list[int]:
-        """Indexes that are not here."""
-        return [index for index in range(first, self.chunks if end is None else end) if self._leaves[index] is None]
+        with self._lock:
+            stop = self.chunks if end is None else min(end, self.chunks)
+            return [i for i in range(first, stop) if self._leaves[i] is None]
 
     def leaf_list(self, first: int, end: int) -> bytes | None:
-        """Leaf hashes of a range."""
-        leaves = self._leaves[first:end]
-        return None if None in leaves else b"".join(leaf for leaf in leaves if leaf is not None)
+        with self._lock:
+            leaves = [leaf for leaf in self._leaves[first:end] if leaf is not None]
+        return b"".join(leaves) if len(leaves) == end - first else None
 
     def seal_slice(self, first: int, end: int) -> Digest:
-        """Flush a range and serve it under its slice digest."""
         leaf_list = self.leaf_list(first, end)
-        if leaf_list is None:
-            raise ContentUnavailable(f"Chunks {self.missing(first, end)[:4]}… are missing.", "Fetch them first.")
+        if leaf_list is None or first >= end:
+            raise ContentUnavailable(f"Chunks {first} to {end} of {self.folder.name} are not all here.")
+        span = Span(slice_digest(leaf_list), first, leaf_list)
         self.flush()
-        digest = slice_digest(leaf_list)
-        with self._mutex:
-            record = self.folder / SLICES
-            if self.finished is None:
-                line = f"{first} {leaf_list.hex()}\n"
-                text = record.read_text() if record.exists() else ""
-                if line not in text:
-                    write_whole(record, (text + line).encode())
-        self._seal(self, first, end, digest)
-        return digest
+        self._learn(span)
+        return span.name
 
     def target(self, first: int, leaf_list: bytes, name: Digest) -> "PartTarget":
-        """Where to fetch an object to."""
-        if slice_digest(leaf_list) != name and (
-            len(leaf_list) != HASH_SIZE * self.chunks or root(leaf_list, self.size).digest != name
-        ):
-            raise ContentCorrupt("The leaf list is not that of the object.", "Ask somebody else for it.")
-        if first + len(leaf_list) // HASH_SIZE > self.chunks:
-            raise ContentCorrupt("The object is larger than the file it belongs to.", "Ask somebody else for it.")
-        return PartTarget(self, first, leaf_list, name)
+        whole = first == 0 and len(leaf_list) == HASH_SIZE * self.chunks and root(leaf_list, self._size).digest == name
+        if not whole and (not leaf_list or len(leaf_list) % HASH_SIZE or slice_digest(leaf_list) != name):
+            raise ContentCorrupt(f"A leaf list of {len(leaf_list)} bytes does not make the object {name.hex()}.")
+        span = Span(name, first, leaf_list)
+        if not 0 <= first <= self.chunks - span.count:
+            raise ValueError(f"{span.count} chunks from {first} on do not fit a file of {self.chunks} chunks")
+        self._learn(span)
+        return PartTarget(self, span)
+
+    def _learn(self, span: Span) -> None:
+        """Write a new span down and announce it."""
+        with self._lock:
+            self._open_handle()
+            if self._spans.get(span.name) != span:
+                grown = {**self._spans, span.name: span}
+                write_atomically(self.folder / "record", Record(self._size, tuple(grown.values())).encode())
+                self._spans = grown
+        self._announce(self, span)
 
     def flush(self) -> None:
-        """Everything written is on disk."""
-        if self._file >= 0:
+        with self._lock:
+            if self._handle is None:
+                return
+            # A descriptor of its own, so that nobody waits for the lock while the disk is busy.
+            handle = os.dup(self._handle)
+        try:
             with room(self.folder):
-                os.fsync(self._file)
+                os.fsync(handle)
+        finally:
+            os.close(handle)
 
     def finish(self, digest: Digest) -> None:
-        """Become the file of this digest."""
-        if self.finished == digest:
-            return
-        leaf_list = self.leaf_list(0, self.chunks)
-        if leaf_list is None:
-            raise ContentUnavailable(f"{len(self.missing())} chunks are missing.", "Fetch them first.")
-        if root(leaf_list, self.size).digest != digest:
-            raise ContentCorrupt("The chunks make another file.", "Fetch the leaf list and what differs again.")
-        self.flush()
-        self._finish(self, digest)
+        with self._lock:
+            if self._final == digest:
+                return
+            leaf_list = self.leaf_list(0, self.chunks)
+            if leaf_list is None:
+                raise ContentUnavailable(f"{len(self.missing())} of {self.chunks} chunks of {digest.hex()} are missing.")
+            made = root(leaf_list, self._size).digest
+            if made != digest:
+                raise ContentCorrupt(f"The chunks in {self.folder.name} make {made.hex()}, not {digest.hex()}.")
+            self.flush()
+            slices = [s for s in self.spans if s.name != digest and all(self.holds(s, i) for i in range(s.count))]
+            self._finished(self, Record(self._size, (Span(digest, 0, leaf_list), *slices)))
+            self._final = digest
+            self.close()
 
     def discard(self) -> None:
-        """Drop it."""
-        if self.finished is None:
-            self._discard(self)
-
-    def forget(self, index: int) -> None:
-        """A chunk turned out to be rotten."""
-        self._leaves[index] = None
+        with self._lock:
+            if self._handle is not None and self._final is None:
+                self.close()
+                self._dropped(self)
 
     def close(self) -> None:
-        """Release the file."""
-        with self._mutex:
-            if self._file >= 0:
-                os.close(self._file)
-                self._file = -1
+        """Let go of the data file; the part stays on disk."""
+        with self._lock:
+            if self._handle is not None:
+                os.close(self._handle)
+                self._handle = None
 
 
 class PartTarget:
-    """Implements `interface.Target`: a range of a part with its expected leaves."""
+    """A `Target` (interface.py): a span of a part."""
 
-    def __init__(self, part: DiskPart, first: int, leaf_list: bytes, name: Digest) -> None:
+    def __init__(self, part: EmbeddedPart, span: Span) -> None:
         self._part = part
-        self._first = first
-        self.leaf_list = leaf_list
-        self.object = name
+        self._span = span
 
-    def _leaf(self, index: int) -> bytes:
-        return self.leaf_list[index * HASH_SIZE : (index + 1) * HASH_SIZE]
+    @property
+    def object(self) -> Digest:
+        return self._span.name
+
+    @property
+    def leaf_list(self) -> bytes:
+        return self._span.leaf_list
 
     def missing(self, first: int = 0, end: int | None = None) -> list[int]:
-        """Indexes that are not here as they should be."""
-        last = len(self.leaf_list) // HASH_SIZE if end is None else end
-        at = self._first
-        return [i for i in range(first, last) if self._part.leaf_list(at + i, at + i + 1) != self._leaf(i)]
+        stop = self._span.count if end is None else min(end, self._span.count)
+        return [i for i in range(first, stop) if not self._part.holds(self._span, i)]
 
     def write_chunk(self, index: int, data: bytes | memoryview) -> None:
-        """Verify and store a chunk."""
-        leaf = self._leaf(index)
-        if len(data) != chunk_length(self._first + index, self._part.size) or hashlib.sha256(data).digest() != leaf:
-            raise ContentCorrupt(f"Chunk {index} does not hash to its leaf.", "Ask somebody else for it.")
-        self._part.store(self._first + index, data, leaf)
+        leaf = hashlib.sha256(data).digest()
+        if not 0 <= index < self._span.count or leaf != self._span.leaf(index):
+            raise ContentCorrupt(f"Chunk {index} of {self.object.hex()} does not hash to its leaf.")
+        try:
+            self._part.store_chunk(self._span.first + index, data, leaf)
+        except ValueError as error:
+            # The leaf list itself asks for a chunk that no file of this size has there.
+            raise ContentCorrupt(f"{self.object.hex()}: {error}.") from error
+
+
+def publish(part: EmbeddedPart, record: Record, data: Path, record_path: Path) -> None:
+    """Rename a part's flushed data to its final name. The record goes first: the data file's name is what makes it a file."""
+    write_atomically(record_path, record.encode())
+    with room(data.parent):
+        os.replace(part.data_path, data)
+        sync_folder(data.parent)
+        sync_folder(part.folder)

@@ -93,7 +93,7 @@ def hash_stream(stream: BinaryIO) -> Hashed:
 def hash_file(path: str | os.PathLike[str]) -> Hashed:
     """Hash a file on disk; memory stays at one chunk and the leaf list whatever the file's size. Raises OSError."""
     with open(path, "rb", buffering=0) as file:
-        return hash_stream(file)  # type: ignore[arg-type]  # FileIO is a BinaryIO in all but name
+        return hash_stream(file)
 
 
 def hash_bytes(data: bytes | memoryview) -> Hashed:
