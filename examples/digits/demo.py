@@ -98,6 +98,7 @@ class Demo:
             async for piece in process.stdout:
                 *lines, buffer = (buffer + piece).split(b"\n")
                 for line in lines:
+                    log.write(line + b"\n")
                     self._hear(index, line)
             await process.wait()
         finally:

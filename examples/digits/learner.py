@@ -1,6 +1,6 @@
 """An MLP 64-hidden-10 in torch, one thread, plain SGD, and an epoch of it as the swarm's interval."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 import numpy as np
@@ -49,7 +49,7 @@ class DigitsLearner:
         """Batches in an epoch."""
         return -(-len(self._y) // BATCH)
 
-    def _endless(self):  # type: ignore[no-untyped-def]
+    def _endless(self) -> Iterator[torch.Tensor]:
         epoch = 0
         while True:
             order = np.random.default_rng((self._seed, self._stream, epoch)).permutation(len(self._y))

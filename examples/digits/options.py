@@ -1,6 +1,7 @@
 """The demo's options."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def parse(arguments: list[str]) -> Options:
     return Options(**vars(found))
 
 
-def _between(least: int, most: int) -> object:
+def _between(least: int, most: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
         try:
             value = int(text)

@@ -428,6 +428,14 @@ class EmbeddedStore:
             raise ValueError(f"the assembly {name} is of {part.size} bytes, not {size}")
         return part
 
+    def digests(self) -> set[Digest]:
+        with self._lock:
+            return {*self._files, *(bytes.fromhex(name[2:]) for name in self._parts if name.startswith("f-"))}
+
+    def assemblies(self) -> set[str]:
+        with self._lock:
+            return {name[2:] for name in self._parts if name.startswith("a-")}
+
     def collect(self, keep: Collection[Digest], assemblies: Collection[str] = ()) -> int:
         before = self.used()
         kept = {"f-" + digest.hex() for digest in keep} | {"a-" + name for name in assemblies}

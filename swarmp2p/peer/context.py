@@ -68,6 +68,8 @@ class Context:
     leaders_of: dict[int, tuple[Address, ...]] = field(default_factory=dict)
     """Leaders of the last sealed round."""
     broadcast: Broadcast = field(default_factory=Broadcast)
+    own_update: trio.Lock = field(default_factory=trio.Lock)
+    """Held from when the own update is put into the store until `store.update` names it: nothing is collected then."""
     _schema: Schema | None = None
     _changed: trio.Event = field(default_factory=trio.Event)
 

@@ -42,6 +42,10 @@ class Merging:
         self._threads = trio.CapacityLimiter(4)
         self._assemblies: dict[Digest, str] = {}
         """Merged models whose root this peer built: the assembly that they come from."""
+        self._unwanted: set[Digest] = set()
+        """Files that were held, but not wanted, when last collected."""
+        self._leaf_lists: dict[Digest, bytes] = {}
+        """Leaf lists of slices of the sealed round that were fetched."""
         self._own_chunks: dict[tuple[Digest, Bitmap], set[int]] = {}
         """Chunks of the merged model that this process merged itself, for the sealed round."""
 
@@ -89,18 +93,22 @@ class Merging:
         await self._thread(lambda: part.finish(digest))
 
     async def keep(self, action: Keep) -> None:
-        """Drop what is no longer needed."""
-        ctx = self._ctx
-        current = ctx.store.round
-        assemblies = set(self._assemblies.values())
-        if current is not None:
-            assemblies |= {self._assembly(current, excluded) for excluded, _ in current.computed}
-            assemblies |= {self._assembly(current, excluded) for excluded, _, _ in current.slices_held}
-        for digest in [d for d in self._assemblies if d not in action.digests and d != ctx.view.head]:
-            if current is None or digest not in current.roots.values():
-                assemblies.discard(self._assemblies.pop(digest))
-        await self._thread(lambda: ctx.content.collect(action.digests, assemblies))
-        ctx.store.held &= action.digests
+        """Drop what is no longer needed, and was not the last time either: what came in meanwhile stays."""
+        ctx, oldest = self._ctx, self._ctx.view.round - 1
+
+        def collect() -> set[Digest]:
+            own = {ctx.store.update.digest} if ctx.store.update else set()
+            here = ctx.content.digests() - own
+            recent = {name for name in ctx.content.assemblies() if int(name.split("-")[1]) >= oldest}
+            ctx.content.collect(action.digests | own | (here - self._unwanted), recent)
+            return here - action.digests
+
+        async with ctx.own_update:
+            self._unwanted = await self._thread(collect)
+        ctx.store.held &= action.digests | {ctx.view.head}
+        self._assemblies = {
+            digest: name for digest, name in self._assemblies.items() if int(name.split("-")[1]) >= oldest
+        }
 
     # ---- updates of others
 
@@ -166,7 +174,8 @@ class Merging:
         ctx, current = self._ctx, self._round(action.round)
         ctx.step("fetch", action.round)
         chunks = self._slice(action.slice)
-        self._own_chunks = {key: own for key, own in self._own_chunks.items() if key[0] == action.inputs}
+        if not any(inputs == action.inputs for inputs, _ in self._own_chunks):
+            self._own_chunks, self._leaf_lists = {}, {}
         included = ctx.view.submitted & ~action.excluded
         members = sorted((m for m in ctx.view.members if included >> m.index & 1), key=lambda m: m.address)
         part = await self._part(current, action.excluded)
@@ -223,6 +232,7 @@ class Merging:
         part = await self._part(current, action.excluded)
         leaf_list = await ctx.fetcher.fetch_leaf_list(action.digest, prefer=claimants)
         target = await self._thread(lambda: part.target(chunks.start, leaf_list, action.digest))
+        self._leaf_lists[action.digest] = leaf_list
         current.slice_lists.add(action.digest)
         ctx.wake()
         await ctx.fetcher.fetch_chunks(target, prefer=claimants)
@@ -234,7 +244,7 @@ class Merging:
         ctx, current = self._ctx, self._round(action.round)
 
         def build() -> Digest:
-            lists = [ctx.content.leaf_list(digest) for digest in action.slices]
+            lists = [self._leaf_lists.get(d) or ctx.content.leaf_list(d) for d in action.slices]
             if any(leaf_list is None for leaf_list in lists):
                 raise ContentUnavailable("The leaf list of a slice is not held any more.", "It is fetched again.")
             return root(b"".join(leaf_list or b"" for leaf_list in lists), ctx.config.size).digest

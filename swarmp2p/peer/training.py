@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from swarmp2p.core.actions import Apply, Train
-from swarmp2p.core.errors import InvalidUpdate, LearnerFailed, SchemaMismatch, SwarmError
+from swarmp2p.core.errors import InvalidUpdate, LearnerFailed, SchemaMismatch
 from swarmp2p.core.schema import Schema, difference
 from swarmp2p.core.store import Report, Update
 from swarmp2p.core.types import Digest, ReportFlag
@@ -108,16 +108,12 @@ class Training:
                 chunk=error.chunk,
             ) from error
         ctx.step("publish", round_)
-        stored = await trio.to_thread.run_sync(lambda: ctx.content.put(scratch, move=True))
-        digest = stored.digest
-        update = Update(base=action.base, digest=digest, weight=ctx.store.weight)
-        await trio.to_thread.run_sync(ctx.home.journal.set_update, update)
-        if ctx.store.applied != action.base:
-            raise SwarmError(
-                "The head moved on while this interval was trained; it is trained again from the new head."
-            )
-        ctx.store.update = update
-        ctx.store.held.add(digest)
+        async with ctx.own_update:
+            stored = await trio.to_thread.run_sync(lambda: ctx.content.put(scratch, move=True))
+            update = Update(base=action.base, digest=stored.digest, weight=ctx.store.weight)
+            await trio.to_thread.run_sync(ctx.home.journal.set_update, update)
+            ctx.store.update = update
+            ctx.store.held.add(update.digest)
 
 
 def refuse_other_model(schema: Schema, weights: Mapping[str, Any] | Path) -> None:
