@@ -15,6 +15,7 @@ from swarmp2p.identity import keccak256
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.failures import unwrapped
 from swarmp2p.peer.merging import Merging
+from swarmp2p.peer.prefetch import Prefetch
 from swarmp2p.peer.reconcile import Reconciler
 from swarmp2p.peer.talk import Talk
 from swarmp2p.peer.training import Training
@@ -70,6 +71,7 @@ class Driver:
             nursery.start_soon(self._watch_chain)
             nursery.start_soon(self._bootstrap)
             nursery.start_soon(self.talk.run)
+            nursery.start_soon(Prefetch(self._ctx).run)
             self.reconciler = Reconciler(nursery, self._carry_out, self._ctx.wake, FATAL)
             while True:
                 await self._once(self.reconciler)

@@ -98,6 +98,8 @@ class Merging:
 
         def collect() -> set[Digest]:
             own = {ctx.store.update.digest} if ctx.store.update else set()
+            if ctx.store.round is not None:
+                own |= set(ctx.store.round.roots.values())
             here = ctx.content.digests() - own
             recent = {name for name in ctx.content.assemblies() if int(name.split("-")[1]) >= oldest}
             ctx.content.collect(action.digests | own | (here - self._unwanted), recent)
@@ -238,6 +240,9 @@ class Merging:
         await ctx.fetcher.fetch_chunks(target, prefer=claimants)
         await self._thread(lambda: part.seal_slice(chunks.start, chunks.stop))
         current.slices_held.add((action.excluded, action.slice, action.digest))
+        for (excluded, slices), merged in list(current.roots.items()):
+            if excluded == action.excluded and action.digest in slices:
+                await self._finish_if_whole(current, excluded, merged)
 
     async def build_root(self, action: BuildRoot) -> None:
         """The merged model's digest, from the leaf lists of its slices."""
@@ -250,8 +255,19 @@ class Merging:
             return root(b"".join(leaf_list or b"" for leaf_list in lists), ctx.config.size).digest
 
         digest = await self._thread(build)
-        current.roots[action.excluded, action.slices] = digest
         self._assemblies[digest] = self._assembly(current, action.excluded)
+        await self._finish_if_whole(current, action.excluded, digest)
+        current.roots[action.excluded, action.slices] = digest
+
+    async def _finish_if_whole(self, current: RoundStore, excluded: Bitmap, digest: Digest) -> None:
+        """A merged model that is here whole can be asked for by its root at once, before the chain names it."""
+        part = await self._part(current, excluded)
+
+        def finish() -> None:
+            if not part.missing():
+                part.finish(digest)
+
+        await self._thread(finish)
 
 
 class _NotingFailure:
