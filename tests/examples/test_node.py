@@ -68,6 +68,7 @@ def test_devices_run_the_one_command_and_hold_one_model(tmp_path: Path) -> None:
         finally:
             for process in running.values():
                 process.kill()
+                process.communicate()
     assert [process.returncode for process in running.values()] == [0, 0, 0], told
     best = [load_file(folder / "best.safetensors") for folder in folders.values()]
     for other in best[1:]:
