@@ -17,7 +17,7 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -95,6 +95,8 @@ class EmbeddedStore:
         self._making = threading.Lock()
         self._files: dict[Digest, _File] = {}
         self._parts: dict[str, EmbeddedPart] = {}
+        self._became: dict[str, EmbeddedPart] = {}
+        """Parts that became files, by the name they had: an assembly goes on under its name until it is collected."""
         self._places: dict[Digest, list[tuple[_Holder, Span]]] = {}
         shutil.rmtree(self._scratch, ignore_errors=True)
         for made in (self._objects, self._parts_folder, self._scratch):
@@ -163,6 +165,11 @@ class EmbeddedStore:
 
     def _announce(self, part: EmbeddedPart, span: Span) -> None:
         with self._lock:
+            if part.final is not None:
+                file = self._files.get(part.final)
+                if file is not None:
+                    self._add_slices(file, [span])
+                return
             known = self._places.get(span.name, [])
             if (part, span) not in known:
                 self._places = {**self._places, span.name: [*known, (part, span)]}
@@ -201,12 +208,19 @@ class EmbeddedStore:
                 publish(part, record, path, path.with_name(path.name + ".leaves"))
                 self._files[digest] = _File(path, record)
             else:
-                slices = {s.name: s for s in (*record.spans[1:], *twin.record.spans[1:])}
-                merged = Record(record.size, (twin.whole, *slices.values()))
-                write_atomically(path.with_name(path.name + ".leaves"), merged.encode())
-                self._files[digest] = _File(path, merged)
+                self._add_slices(twin, record.spans[1:])
                 self._spend(-record.size, False)
+            self._became[part.folder.name] = part
             self._forget(part)
+
+    def _add_slices(self, file: _File, slices: Iterable[Span]) -> None:
+        """Called with the lock held: a whole file is served under these names too."""
+        spans = {span.name: span for span in (*file.record.spans, *slices)}
+        if len(spans) > len(file.record.spans):
+            record = Record(file.record.size, tuple(spans.values()))
+            write_atomically(file.path.with_name(file.path.name + ".leaves"), record.encode())
+            self._files[file.whole.name] = _File(file.path, record)
+            self._reindex()
 
     def _drop_part(self, part: EmbeddedPart) -> None:
         self._spend(-part.bytes_held, False)
@@ -421,8 +435,8 @@ class EmbeddedStore:
         if not _NAME.fullmatch(name):
             raise ValueError(f"not a name for an assembly: {name!r}")
         with self._making:
-            part = self._parts.get("a-" + name)
-            if part is None:
+            part = self._parts.get("a-" + name) or self._became.get("a-" + name)
+            if part is None or (part.final is not None and not self.has(part.final)):
                 return self._new_part("a-" + name, Record(size, ()))
         if part.size != size:
             raise ValueError(f"the assembly {name} is of {part.size} bytes, not {size}")
@@ -446,9 +460,13 @@ class EmbeddedStore:
                 file.path.unlink(missing_ok=True)
                 file.path.with_name(file.path.name + ".leaves").unlink(missing_ok=True)
                 self._spend(-file.record.size, False)
+            gone = {n: part for n, part in self._became.items() if part.final not in self._files}
+            self._became = {n: part for n, part in self._became.items() if n not in gone}
             self._reindex()
         for part in parts:
             part.discard()
+        for part in gone.values():
+            part.close()
         return before - self.used()
 
     def used(self) -> int:
@@ -457,6 +475,6 @@ class EmbeddedStore:
 
     def close(self) -> None:
         with self._lock:
-            parts = list(self._parts.values())
+            parts = [*self._parts.values(), *self._became.values()]
         for part in parts:
             part.close()

@@ -137,6 +137,8 @@ class EmbeddedPart:
             handle = self._open_handle()
             if self._leaves[index] == leaf:
                 return
+            if self._final is not None:
+                raise ContentUnavailable(f"{self._final.hex()} is whole already; nothing else can be written to it.")
             if self._leaves[index] is not None:
                 self._mark(index, None)
             self._mark(index, leaf)
@@ -202,6 +204,10 @@ class EmbeddedPart:
         with self._lock:
             self._open_handle()
             if self._spans.get(span.name) != span:
+                if self._final is not None:  # now the store's file; it writes its own record
+                    self._spans = {**self._spans, span.name: span}
+                    self._announce(self, span)
+                    return
                 grown = {**self._spans, span.name: span}
                 write_atomically(self.folder / "record", Record(self._size, tuple(grown.values())).encode())
                 self._spans = grown
@@ -219,13 +225,20 @@ class EmbeddedPart:
         finally:
             os.close(handle)
 
+    @property
+    def final(self) -> Digest | None:
+        """The file that this part became; it can be read through the part as before."""
+        return self._final
+
     def finish(self, digest: Digest) -> None:
         with self._lock:
             if self._final == digest:
                 return
             leaf_list = self.leaf_list(0, self.chunks)
             if leaf_list is None:
-                raise ContentUnavailable(f"{len(self.missing())} of {self.chunks} chunks of {digest.hex()} are missing.")
+                raise ContentUnavailable(
+                    f"{len(self.missing())} of {self.chunks} chunks of {digest.hex()} are missing."
+                )
             made = root(leaf_list, self._size).digest
             if made != digest:
                 raise ContentCorrupt(f"The chunks in {self.folder.name} make {made.hex()}, not {digest.hex()}.")
@@ -233,7 +246,6 @@ class EmbeddedPart:
             slices = [s for s in self.spans if s.name != digest and all(self.holds(s, i) for i in range(s.count))]
             self._finished(self, Record(self._size, (Span(digest, 0, leaf_list), *slices)))
             self._final = digest
-            self.close()
 
     def discard(self) -> None:
         with self._lock:

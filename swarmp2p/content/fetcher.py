@@ -1,0 +1,265 @@
+"""The asking side of the content exchange: gets files, ranges and slices from whoever has them, each leaf verified."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import trio
+
+from swarmp2p.content.frames import (
+    LEAVES_PER_FRAME,
+    MAX_ANSWER,
+    MAX_CHUNKS,
+    NOTHING,
+    BadFrame,
+    FrameReader,
+    Kind,
+    frame,
+    index_of,
+)
+from swarmp2p.content.interface import Carrier, ContentStore, Stream, Target
+from swarmp2p.content.offload import BROKEN, Offload, close_stream, name_of, threads
+from swarmp2p.content.pull import Lane, Limits, Pull
+from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, root, slice_digest
+from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, PeerUnreachable, SwarmError
+from swarmp2p.core.types import Address, Digest
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A fetch under way that others wait for too."""
+
+    landed: trio.Event = field(default_factory=trio.Event)
+    result: bytes | None = None
+    error: SwarmError | None = None
+
+
+class Fetcher:
+    """Fetches into a store. Several fetches may run at once; what two of them want is asked for once.
+
+    Every `fetch_…` is cancellable at any point and loses nothing by it: chunks that came are in the store. One call makes
+    one pass over those who may have the content: `prefer` in its order, then the carrier's reachable peers. If they do
+    not have it between them it raises ContentUnavailable, naming who was asked and what came of it; trying again is the
+    caller's business. All of them may also raise QuotaExceeded.
+
+    Args:
+        store: called in worker threads.
+        carrier: connections to members.
+        limits: windows and times (pull.py).
+        offload: how blocking calls run; tests with a fake clock run them inline.
+    """
+
+    def __init__(
+        self, store: ContentStore, carrier: Carrier, *, limits: Limits | None = None, offload: Offload | None = None
+    ) -> None:
+        self._store = store
+        self._carrier = carrier
+        self._limits = limits or Limits()
+        self._offload = offload or threads(8)
+        self._flights: dict[object, _Flight] = {}
+        self._busy: dict[tuple[Digest, int], trio.Event] = {}
+        self._liars: dict[Address, float] = {}
+        self._slow: set[Address] = set()
+
+    def distrusted(self) -> set[Address]:
+        """Peers that sent wrong bytes lately and are not asked now."""
+        now = trio.current_time()
+        return {peer for peer, until in self._liars.items() if until > now}
+
+    # What the peer calls
+
+    async def fetch_leaf_list(self, name: Digest, size: int | None = None, *, prefer: Sequence[Address] = ()) -> bytes:
+        """The leaf list of an object, 32 bytes a chunk, verified.
+
+        A file's is kept in the store and served from then on; a slice's once `Part.target` puts it to use.
+
+        Args:
+            name: digest of a file, or a slice digest.
+            size: bytes in the file; None for a slice.
+            prefer: whom to ask first.
+        """
+
+        def digest_of(leaves: bytes) -> Digest:
+            return slice_digest(leaves) if size is None else root(leaves, size).digest
+
+        async def work() -> bytes:
+            known = await self._offload(self._store.leaf_list, name)
+            if known is None:
+                known = await self._ask_leaf_list(name, None if size is None else chunk_count(size), digest_of, prefer)
+                if size is not None:
+                    await self._offload(self._store.begin, name, size, known)
+            return known
+
+        return await self._shared((name, size), work)
+
+    async def fetch_file(self, digest: Digest, size: int, *, prefer: Sequence[Address] = ()) -> None:
+        """A whole file of `size` bytes; returns when it is flushed under its name. Goes on where an earlier try ended."""
+        if await self._offload(self._store.has, digest):
+            return
+        leaf_list = await self.fetch_leaf_list(digest, size, prefer=prefer)
+        part = await self._offload(self._store.begin, digest, size, leaf_list)
+        target = await self._offload(part.target, 0, leaf_list, digest)
+        await self.fetch_chunks(target, prefer=prefer)
+        await self._offload(part.finish, digest)
+
+    async def fetch_chunks(
+        self, target: Target, first: int = 0, end: int | None = None, *, prefer: Sequence[Address] = ()
+    ) -> None:
+        """Chunks [first, end) of the target's object, counted from the object's first chunk, into the target."""
+        while missing := await self._offload(target.missing, first, end):
+            keys = [(target.object, index) for index in missing]
+            others = [self._busy[key] for key in keys if key in self._busy]
+            mine = [key for key in keys if key not in self._busy]
+            if not mine:
+                await others[0].wait()
+                continue
+            event = trio.Event()
+            self._busy.update(dict.fromkeys(mine, event))
+            try:
+                await self._pull(Pull(target, [index for _, index in mine]), prefer)
+            finally:
+                for key in mine:
+                    del self._busy[key]
+                event.set()
+
+    # How
+
+    async def _shared(self, key: object, work: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Do the work once for all who want it at the same time. If the one who does it is cancelled, another goes on."""
+        while (flight := self._flights.get(key)) is not None:
+            await flight.landed.wait()
+            if flight.result is not None:
+                return flight.result
+            if flight.error is not None:
+                raise type(flight.error)(Exception.__str__(flight.error), flight.error.mend) from flight.error
+        flight = self._flights[key] = _Flight()
+        try:
+            flight.result = await work()
+            return flight.result
+        except SwarmError as error:
+            flight.error = error
+            raise
+        finally:
+            del self._flights[key]
+            flight.landed.set()
+
+    def _sources(self, prefer: Sequence[Address]) -> list[Address]:
+        """Whom to ask, in order: the preferred and the reachable ones, slow ones after the others, liars not at all."""
+        bad = self.distrusted()
+        order = [peer for peer in dict.fromkeys((*prefer, *self._carrier.reachable())) if peer not in bad]
+        return sorted(order, key=self._slow.__contains__)
+
+    async def _attempt(self, peer: Address, use: Callable[[Stream], Awaitable[_T]]) -> _T | str:
+        """Open a stream and use it; what went wrong with this peer comes back as a string."""
+        stream: Stream | None = None
+        try:
+            with trio.fail_after(self._limits.stall):
+                stream = await self._carrier.open(peer)
+            result = await use(stream)
+            self._slow.discard(peer)
+            return result
+        except (BadFrame, ContentCorrupt) as error:
+            _log.warning("%s sent wrong content, asking others: %s", name_of(peer), error)
+            self._liars[peer] = trio.current_time() + self._limits.penalty
+            return f"sent wrong content ({error})"
+        except trio.TooSlowError:
+            self._slow.add(peer)
+            return f"no answer within {self._limits.stall:g} s"
+        except (PeerUnreachable, *BROKEN) as error:
+            return str(error) or type(error).__name__
+        finally:
+            if stream is not None:
+                await close_stream(stream)
+
+    async def _ask_leaf_list(
+        self, name: Digest, chunks: int | None, digest_of: Callable[[bytes], Digest], prefer: Sequence[Address]
+    ) -> bytes:
+        """Ask one source after the other, the next one already when one takes longer than `hedge`."""
+        found: list[bytes] = []
+        asked: dict[Address, str] = {}
+
+        async def ask(peer: Address, over: trio.Event, scope: trio.CancelScope) -> None:
+            asked[peer] = "was being asked"
+            result = await self._attempt(peer, lambda stream: self._read_leaf_list(stream, name, chunks, digest_of))
+            if isinstance(result, bytes):
+                found.append(result)
+                scope.cancel()
+            else:
+                asked[peer] = result or "does not have it"
+            over.set()
+
+        async with trio.open_nursery() as nursery:
+            for peer in self._sources(prefer):
+                over = trio.Event()
+                nursery.start_soon(ask, peer, over, nursery.cancel_scope)
+                with trio.move_on_after(self._limits.hedge):
+                    await over.wait()
+        if not found:
+            raise self._unavailable(f"the leaf list of {name.hex()}", asked)
+        return found[0]
+
+    async def _read_leaf_list(
+        self, stream: Stream, name: Digest, chunks: int | None, digest_of: Callable[[bytes], Digest]
+    ) -> bytes | None:
+        reader = FrameReader(stream, MAX_ANSWER)
+        with trio.fail_after(self._limits.stall):
+            await stream.send_all(frame(Kind.LEAVES, name))
+        leaves = bytearray()
+        while chunks is None or len(leaves) < HASH_SIZE * chunks:
+            with trio.fail_after(self._limits.stall):
+                answer = await reader.read()
+            if answer is None:
+                raise ConnectionError("closed the stream")
+            kind, body = answer
+            if kind is Kind.ABSENT and index_of(body) == NOTHING and not leaves:
+                return None
+            if chunks is None:  # a slice says itself how long it is; its hash will tell if that is true
+                chunks = index_of(body)
+                if not 1 <= chunks <= MAX_CHUNKS:
+                    raise BadFrame(f"a leaf list of {chunks} chunks")
+            expected = min(LEAVES_PER_FRAME * HASH_SIZE, HASH_SIZE * chunks - len(leaves))
+            if kind is not Kind.LIST or index_of(body) != chunks or len(body) != 4 + expected:
+                raise BadFrame(f"{kind.name} of {len(body)} bytes is not the leaf list of {chunks} chunks")
+            leaves += body[4:]
+        leaf_list = bytes(leaves)
+        if await self._offload(digest_of, leaf_list) != name:
+            raise ContentCorrupt(f"The leaf list does not make {name.hex()}.")
+        return leaf_list
+
+    async def _pull(self, pull: Pull, prefer: Sequence[Address]) -> None:
+        """One pass over all sources for the chunks of a pull, some of them side by side."""
+        asked: dict[Address, str] = {}
+        sources = iter(self._sources(prefer))
+        fatal: list[Exception] = []
+
+        async def lane(scope: trio.CancelScope) -> None:
+            for peer in sources:
+                asked[peer] = "was being asked"
+                try:
+                    result = await self._attempt(
+                        peer, lambda stream: Lane(pull, stream, self._limits, self._offload).run()
+                    )
+                except SwarmError as error:  # of our own store: no other source would help
+                    fatal.append(error)
+                    scope.cancel()
+                    return
+                asked[peer] = result if isinstance(result, str) else "had a part" if result else "does not have it"
+                if pull.finished:
+                    scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(self._limits.sources):
+                nursery.start_soon(lane, nursery.cancel_scope)
+        if fatal:
+            raise fatal[0]
+        if not pull.finished:
+            raise self._unavailable(f"{pull.left} chunks of {pull.target.object.hex()}", asked)
+
+    @staticmethod
+    def _unavailable(what: str, asked: dict[Address, str]) -> ContentUnavailable:
+        who = "; ".join(f"{name_of(peer)}: {outcome}" for peer, outcome in asked.items()) or "nobody is connected"
+        return ContentUnavailable(f"Could not get {what}. Asked: {who}.", "It will be tried again.")
