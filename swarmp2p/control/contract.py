@@ -77,6 +77,11 @@ class SwarmContract:
             )
         return config
 
+    @property
+    def notices_at_once(self) -> bool:
+        """The node has a long poll."""
+        return self._rpc.long_polls
+
     async def config(self) -> Config:
         """The immutable configuration (section 2)."""
         (values,) = await self._read("config")

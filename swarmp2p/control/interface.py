@@ -72,6 +72,10 @@ class Control(Protocol):
     def account(self) -> Address:
         """Address that signs the transactions."""
 
+    @property
+    def notices_at_once(self) -> bool:
+        """Whether `wait_for_change` returns as soon as there is a new block, so that hints of others tell nothing new."""
+
     async def config(self) -> Config:
         """The immutable configuration (section 2)."""
         ...

@@ -122,6 +122,11 @@ class RpcClient:
         by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
         return [_result(body["method"], by_id.get(body["id"], {})) for body in bodies]
 
+    @property
+    def long_polls(self) -> bool:
+        """Whether the node tells of new blocks at once, as far as is known."""
+        return self._long_poll
+
     async def block_number(self) -> int:
         """Number of the latest block."""
         return int(await self.call("eth_blockNumber"), 16)

@@ -71,7 +71,9 @@ class _Merging:
         """Gossip loses messages: announce own ones again and again, and ask the others for theirs."""
         interval, passed = self.knobs.announce_interval, self.now - self.current.seal_seen
         attempt = max(0, int(passed / interval))
-        wanted: list[Action] = [Sync(self.view.round, attempt)]
+        # Who was here when the round was sealed hears everything by gossip, and asks only when it takes long.
+        late = self.current.seal_seen - self.store.started_at < self.knobs.leader_timeout
+        wanted: list[Action] = [Sync(self.view.round, attempt)] if attempt or late else []
         if attempt and self.mine:
             wanted.append(Announce(self.view.round, attempt))
         return [*wanted, Wake(self.current.seal_seen + (attempt + 1) * interval)]

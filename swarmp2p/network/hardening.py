@@ -13,6 +13,7 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.stream_muxer.yamux.yamux import YamuxStream
 from libp2p.transport.exceptions import SecurityUpgradeFailure
 
 from swarmp2p.core.types import Address
@@ -23,6 +24,10 @@ _log = logging.getLogger(__name__)
 _HOST_FAULTS = (BaseLibp2pError, OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError)
 """What a frame of garbage has been seen to raise within py-libp2p. Protobuf's DecodeError is a ValueError or Exception
 by version, so the stream guard below takes any Exception; cancellation is none."""
+
+
+WINDOW_PIECE = 64 * 1024
+"""Bytes read before the sender is granted them again: a quarter of Yamux's first window."""
 
 
 class Gate:
@@ -72,6 +77,23 @@ def contain_handlers(host: IHost) -> None:
                 _log.debug("the stream could not be reset either: %r", again)
 
     network.set_stream_handler(contained)
+
+
+def calm_windows() -> None:
+    """Let Yamux grant its window in pieces of a quarter, not after each read: with small messages, every other frame
+    on the wire was a grant of some bytes, a tenth of a peer's processor time. Applies to the process, once."""
+    grant = YamuxStream._auto_tune_and_send_window_update
+    if getattr(grant, "calm", False):
+        return
+
+    async def grant_in_pieces(self: Any, *, bytes_read: int = 0) -> None:
+        owed = getattr(self, "_owed_bytes", 0) + bytes_read
+        self._owed_bytes = owed if owed < WINDOW_PIECE else 0
+        if owed >= WINDOW_PIECE:
+            await grant(self, bytes_read=owed)
+
+    grant_in_pieces.calm = True  # type: ignore[attr-defined]
+    YamuxStream._auto_tune_and_send_window_update = grant_in_pieces  # type: ignore[method-assign]
 
 
 class SafePubsub(Pubsub):

@@ -26,7 +26,7 @@ from swarmp2p.core.errors import ConfigError, PeerUnreachable, PortInUse
 from swarmp2p.core.types import Address
 from swarmp2p.network.bootstrap import Bootstrap
 from swarmp2p.network.gossip import Gossip
-from swarmp2p.network.hardening import Gate, contain_handlers
+from swarmp2p.network.hardening import Gate, calm_windows, contain_handlers
 from swarmp2p.network.interface import Messages, NetworkStatus, Stream, StreamHandler, Validator
 from swarmp2p.network.peer_ids import address_of_peer, key_pair_of
 from swarmp2p.network.streams import Libp2pStream
@@ -212,6 +212,7 @@ async def open_host(secret: bytes, listen: Sequence[str] = ("/ip4/127.0.0.1/tcp/
         ConfigError: an address that cannot be listened on. PortInUse: one that is taken.
     """
     _quiet()
+    calm_windows()
     addresses = [_listen_address(text) for text in listen]
     keys = key_pair_of(secret)
     noise = NoiseTransport(keys, noise_privkey=create_new_key_pair().private_key)

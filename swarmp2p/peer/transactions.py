@@ -32,7 +32,8 @@ class Transactions:
         )
         ctx.emit("submitted", action.round, gas=receipt.gas_used)
         ctx.wake_poll()
-        await self._hint(Hint(action.round, action.digest))
+        if not ctx.contract.notices_at_once:
+            await self._hint(Hint(action.round, action.digest))
         await ctx.view_from(receipt.block_number)
 
     async def advance(self, action: SendAdvance) -> None:

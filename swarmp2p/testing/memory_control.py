@@ -74,6 +74,11 @@ class MemoryControl(Control):
         """Address that signs the transactions."""
         return self._account
 
+    @property
+    def notices_at_once(self) -> bool:
+        """It does."""
+        return True
+
     async def config(self) -> Config:
         """The immutable configuration."""
         await trio.lowlevel.checkpoint()
