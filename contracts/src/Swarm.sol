@@ -169,18 +169,13 @@ contract Swarm is SwarmMembers, SwarmViews {
     function _judge(Tally memory t, Lineage memory l) private returns (StopReason reason) {
         if (t.reports < t.threshold || l.judgedRound == l.headRound) return StopReason.NONE;
         l.judgedRound = l.headRound;
-        bool reached = StopLib.majority(t.reached, t.reports);
-        bool improved = StopLib.majority(t.improved, t.reports);
-        if (reached || improved) {
+        bool best;
+        (best, l.stale, reason) = StopLib.judge(t.reports, t.reached, t.improved, l.stale, PATIENCE);
+        if (best) {
             _best = _head;
             l.bestRound = l.headRound;
-            l.stale = 0;
-        } else {
-            ++l.stale;
         }
         _lineage = l;
-        if (reached) return StopReason.TARGET;
-        if (PATIENCE != 0 && l.stale >= PATIENCE) return StopReason.PATIENCE;
     }
 
     /// @dev Sets the time of the seal or of the extension when an update is the one that makes it possible.

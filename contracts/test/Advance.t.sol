@@ -160,6 +160,17 @@ contract AdvanceTest is BaseTest {
         vm.assertEq(swarm.state().count, 4);
     }
 
+    function testThresholdReachedNeedsNoExtension() public {
+        enrol(4);
+        submitAll(3, 0);
+        vm.assertEq(swarm.state().extendAt, START + 600);
+        submit(3);
+        // T, four, is reached; the fifth is waited for during the grace.
+        vm.assertEq(swarm.state().extendAt, 0);
+        vm.assertEq(swarm.state().sealAt, START + 60);
+        phaseIs(ISwarm.Phase.COLLECTING);
+    }
+
     function testWaitsVisiblyBelowMinUpdates() public {
         submit(0);
         vm.assertEq(swarm.state().extendAt, 0);

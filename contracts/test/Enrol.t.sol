@@ -97,6 +97,18 @@ contract EnrolTest is BaseTest {
         enrolWith(4, invite, s);
     }
 
+    function testIdleMembersDoNotInvite() public {
+        enrol(4);
+        submitAll(5, 0);
+        merge(1 << 4);
+        statusIs(4, ISwarm.Status.IDLE);
+        ISwarm.Invite memory invite = inviteFor(account(5));
+        // 1 and 3 are half of the four ACTIVE ones.
+        bytes[] memory s = invitedBy(invite, list(1, 3, 4));
+        refuses(ISwarm.TooFewInviters.selector, 1, 2);
+        enrolWith(5, invite, s);
+    }
+
     function testSignatureIsForThisInvitation() public {
         ISwarm.Invite memory invite = inviteFor(account(4));
         bytes[] memory s = invitedBy(invite, list(0, 1));

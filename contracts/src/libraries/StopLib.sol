@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {ISwarm} from "../interfaces/ISwarm.sol";
+
 /// @title Thresholds, the seal, and the vote on a head (section 4).
-/// @dev Twin of swarmp2p/core/stopping.py. Stopping counts votes; the mean metric is for display, so one liar moves nothing.
+/// @dev Twin of swarmp2p/core/threshold.py and stopping.py. Stopping counts votes; the mean metric is for display, so one liar moves nothing.
 library StopLib {
     uint256 internal constant BPS = 10_000;
 
@@ -31,6 +33,23 @@ library StopLib {
     /// @return whether the votes are a strict majority of the reports.
     function majority(uint16 votes, uint16 reports) internal pure returns (bool) {
         return uint256(votes) * 2 > reports;
+    }
+
+    /// @notice The vote on a head that has enough reports and was not judged before.
+    /// @param stale heads in a row that were judged no better, so far.
+    /// @param patience that many of them stop the swarm; 0: off.
+    /// @return best whether the head is the best one now.
+    /// @return staleNow the new `stale`.
+    /// @return reason why to stop; NONE: go on.
+    function judge(uint16 reports, uint16 reached, uint16 improved, uint32 stale, uint32 patience)
+        internal
+        pure
+        returns (bool best, uint32 staleNow, ISwarm.StopReason reason)
+    {
+        if (majority(reached, reports)) return (true, 0, ISwarm.StopReason.TARGET);
+        if (majority(improved, reports)) return (true, 0, ISwarm.StopReason.NONE);
+        staleNow = stale + 1;
+        if (patience != 0 && staleNow >= patience) reason = ISwarm.StopReason.PATIENCE;
     }
 
     /// @return smallest number of updates that a merge of `count` submitted ones must include.
