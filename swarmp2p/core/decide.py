@@ -21,6 +21,7 @@ from swarmp2p.core.config import Config, Knobs
 from swarmp2p.core.decide_merging import merging
 from swarmp2p.core.election import permutation
 from swarmp2p.core.observe import observe
+from swarmp2p.core.recovery import recompute_head
 from swarmp2p.core.store import Store
 from swarmp2p.core.threshold import due_at, missed
 from swarmp2p.core.types import Keccak, Phase, Reason, ReportFlag, Status, bits
@@ -39,7 +40,7 @@ def decide(view: View, store: Store, config: Config, knobs: Knobs, now: float, k
     me = view.member(store.me)
     if me is None or me.status not in (Status.IDLE, Status.ACTIVE):
         return ()
-    actions = [_keep(view, store), *_take_over_head(view, store)]
+    actions = [_keep(view, store), *_take_over_head(view, store, config, now)]
     if view.phase is Phase.STOPPED:
         return (*actions, *_stopped(view, store, knobs, now))
     if me.expires >= now:
@@ -60,12 +61,12 @@ def _keep(view: View, store: Store) -> Keep:
     return Keep(frozenset(digests))
 
 
-def _take_over_head(view: View, store: Store) -> list[Action]:
+def _take_over_head(view: View, store: Store, config: Config, now: float) -> list[Action]:
     if store.applied == view.head:
         return []
     if view.head in store.held:
         return [Apply(view.head, view.head_round)]
-    return [FetchFile(view.head, view.head_round)]
+    return [FetchFile(view.head, view.head_round), *recompute_head(view, store, config, now)]
 
 
 def _collecting(view: View, store: Store, config: Config, me: Member) -> list[Action]:

@@ -14,11 +14,16 @@ def observe(view: View, store: Store, config: Config, now: float) -> None:
         store.stopped_seen = now
     if view.phase is not Phase.STOPPED:
         store.stopped_seen = None
+    if view.head in store.held or view.head == store.applied:
+        store.head_missing = None
+    elif store.head_missing is None or store.head_missing[0] != view.head:
+        store.head_missing = (view.head, now)
     if view.phase is not Phase.MERGING:
         return
     current = store.round
     if current is None or (current.round, current.inputs) != (view.round, view.inputs):
-        current = store.round = RoundStore(view.round, view.inputs, seal_seen=now)
+        roster = tuple(member for member in view.members if view.roster >> member.index & 1)
+        current = store.round = RoundStore(view.round, view.inputs, seal_seen=now, members=roster, k=view.k)
     excluded = excluded_mask(view, current, config)
     if all(claimed(current, excluded, slice_, config.q) for slice_ in range(view.k)):
         current.claimed_at.setdefault(excluded, now)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from swarmp2p.core.messages import Attestation, Claim, Objection, Signed
 from swarmp2p.core.types import Address, Bitmap, Digest, Reason, ReportFlag
+from swarmp2p.core.view import Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ class RoundStore:
     inputs: Digest
     seal_seen: float
     """When this peer first saw the round sealed, on its own clock."""
+    members: tuple[Member, ...] = ()
+    """The roster, ascending by index, with updates and weights as they were sealed: the view forgets them at the next
+    submission."""
+    k: int = 0
+    """Slices of this round."""
     claimed_at: dict[Bitmap, float] = field(default_factory=dict)
     """Per excluded mask: when every slice first had q equal claims."""
     covered_at: dict[Bitmap, float] = field(default_factory=dict)
@@ -136,3 +142,5 @@ class Store:
     started_at: float = 0.0
     """When this process started, on its own clock."""
     stopped_seen: float | None = None
+    head_missing: tuple[Digest, float] | None = None
+    """The head that is not held, and since when it has been missing, on the own clock."""

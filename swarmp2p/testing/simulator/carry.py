@@ -27,7 +27,7 @@ from swarmp2p.core.actions import (
 )
 from swarmp2p.core.slices import slice_of
 from swarmp2p.core.store import Report, RoundStore, Update
-from swarmp2p.core.types import Reason, ReportFlag, bits
+from swarmp2p.core.types import Reason, ReportFlag
 from swarmp2p.testing.simulator import liars
 from swarmp2p.testing.simulator.chain import Transaction
 from swarmp2p.testing.simulator.content import honest_slice, leaf_list, merged_part, part, root_of, whole
@@ -108,9 +108,9 @@ def _verify(peer: "SimPeer", action: Verify) -> Work:
     while True:
         yield peer.random.uniform(0.03, 0.2)
         current = _current(peer, action.round)
-        if current is None or peer.view is None:
+        if current is None:
             return
-        k = peer.view.k
+        k = current.k
         wanted = part(action.digest, slice_of(min(action.chunk, config.chunks - 1), k, config.chunks), k)
         if _noting(
             peer, current, action.index, peer.world.content.get(peer, wanted, library.origin.get(action.digest))
@@ -128,13 +128,13 @@ def _merge(peer: "SimPeer", action: Merge) -> Work:
     content, config = peer.world.content, peer.world.plan.config
     yield peer.random.uniform(0.05, 0.3)
     while True:
-        current, view = _current(peer, action.round), peer.view
-        if current is None or view is None:
+        current = _current(peer, action.round)
+        if current is None:
             return
-        included = [view.members[i] for i in bits(view.submitted & ~action.excluded)]
+        included = [member for member in current.members if not action.excluded >> member.index & 1]
         missing = False
         for member in included:
-            piece = part(member.digest, action.slice, view.k)
+            piece = part(member.digest, action.slice, current.k)
             origin = content.library.origin.get(member.digest)
             missing |= not _noting(peer, current, member.index, content.get(peer, piece, origin))
         if not missing:
@@ -142,7 +142,7 @@ def _merge(peer: "SimPeer", action: Merge) -> Work:
         yield peer.random.uniform(0.2, 0.8)
     for member in included:
         chunk = content.library.invalid.get(member.digest)
-        if chunk is not None and slice_of(chunk, view.k, config.chunks) == action.slice:
+        if chunk is not None and slice_of(chunk, current.k, config.chunks) == action.slice:
             current.invalid[member.index] = chunk
             return
     digest = honest_slice(action.inputs, action.excluded, action.slice)
