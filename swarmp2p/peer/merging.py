@@ -67,7 +67,10 @@ class Merging:
         return await self._thread(lambda: self._ctx.content.assemble(name, size))
 
     def _slice(self, slice_: int) -> range:
-        return chunk_range(slice_, self._ctx.view.k, self._ctx.config.chunks)
+        # A head that is lost is merged again when the view is of the next round already.
+        current = self._ctx.store.round
+        k = current.k if current is not None and current.k else self._ctx.view.k
+        return chunk_range(slice_, k, self._ctx.config.chunks)
 
     # ---- whole files
 
@@ -178,8 +181,8 @@ class Merging:
         chunks = self._slice(action.slice)
         if not any(inputs == action.inputs for inputs, _ in self._own_chunks):
             self._own_chunks, self._leaf_lists = {}, {}
-        included = ctx.view.submitted & ~action.excluded
-        members = sorted((m for m in ctx.view.members if included >> m.index & 1), key=lambda m: m.address)
+        included = [member for member in current.members if not action.excluded >> member.index & 1]
+        members = sorted(included, key=lambda member: member.address)
         part = await self._part(current, action.excluded)
         # What is in the part may have been fetched, or be of a run before a crash: what this process merged counts.
         own = self._own_chunks.setdefault((action.inputs, action.excluded), set())
