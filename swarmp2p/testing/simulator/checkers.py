@@ -149,7 +149,7 @@ class Checker:
             peer = world.by_address[world.chain.model.at[index]]
             self._active.discard(peer.address)
             self._lost_standing[peer.address] = round_
-            if peer.honest and peer.live_since <= (account.sealed or 0.0) and self._dialable(peer, account):
+            if peer.honest and self._was_there(peer, account) and not self._cut_off(account):
                 world.violation("2: an honest reachable member was excluded", peer.id)
         self.outcome.finalized += 1
         self._note_end_of_merge(finalized=True)
@@ -179,6 +179,15 @@ class Checker:
             # Too few for an exclusion may be unable to reach an update, and too few others able to.
             return False
         return len(live) >= max(self._config.q, -(-account.count // 2))
+
+    def _was_there(self, peer: "SimPeer", account: RoundAccount) -> bool:
+        return peer.live_since <= (account.sealed or 0.0) and self._dialable(peer, account)
+
+    def _cut_off(self, account: RoundAccount) -> bool:
+        """Whether so many honest members lost the others for a while that they could take them for gone: with f = 0
+        one of them is enough to exclude somebody."""
+        cut_off = [p for p in self._members_of(account) if p.honest and p.live_since > (account.sealed or 0.0)]
+        return len(cut_off) >= self._config.q
 
     def _members_of(self, account: RoundAccount) -> list["SimPeer"]:
         world = self._world
