@@ -5,17 +5,20 @@ The surface:
 * `unixfs`: `hash_file`, `root`, `slice_digest`, `cid`, `parse_cid`: CIDs equal to Kubo's.
 * `ContentStore`, `Part`, `Target` (interface.py): where files are, whole and in the making. Blocking, thread-safe.
 * `EmbeddedStore(folder, quota=…)`: the store on plain files, one an object.
-* `Server(store)`: `await serve(stream, peer)` answers one inbound stream of protocol `PROTOCOL_ID`.
-* `Fetcher(store, carrier)`: `fetch_leaf_list`, `fetch_range`, `fetch_file`, `fetch_slice_list`, `fetch_slice`.
+* `Server(store)`: `await serve(stream, peer)` answers one inbound stream of protocol `CONTENT_PROTOCOL`.
+* `Fetcher(store, carrier)`: `fetch_leaf_list`, `fetch_chunks`, `fetch_file`, from whoever has them.
 * `Stream`, `Carrier` (interface.py): the connections that these two need, wired by the peer.
 
-A merge, as the peer drives it (each line of `store.` and `part.` in a worker thread):
+A merge, as the peer drives it (what is not awaited runs in a worker thread):
 
-    await fetcher.fetch_range(update, size, first, end, prefer=[origin])      # leaf list and chunks, verified
+    leaf_list = await fetcher.fetch_leaf_list(update, size, prefer=[origin])
+    target = store.begin(update, size, leaf_list).target(0, leaf_list, update)
+    await fetcher.fetch_chunks(target, first, end, prefer=[origin])           # verified, and served from now on
     part = store.assemble(name, size)
     part.write_chunk(i, merged)                                               # from store.read_chunk(update, i) of all
     digest = part.seal_slice(first, end)                                      # flushed, served: claim it
-    await fetcher.fetch_slice(other, part, first, end, prefer=claimants)      # what others merged
-    merged = unixfs.root(part.leaf_list(0, part.chunks), size).digest
-    part.finish(merged)
+    leaf_list = await fetcher.fetch_leaf_list(other, prefer=claimants)        # a slice that others merged
+    await fetcher.fetch_chunks(part.target(first, leaf_list, other), prefer=claimants)
+    part.seal_slice(first, end)
+    part.finish(unixfs.root(part.leaf_list(0, part.chunks), size).digest)
 """

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,45 @@ from pathlib import Path
 from swarmp2p.core.errors import QuotaExceeded
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Budget:
+    """Bytes of content held, against a quota. Thread-safe.
+
+    Args:
+        folder: named in the error.
+        quota: bytes at most; None for as much as the disk has.
+    """
+
+    def __init__(self, folder: Path, quota: int | None) -> None:
+        self._folder = folder
+        self._quota = quota
+        self._used = 0
+        self._lock = threading.Lock()
+
+    @property
+    def used(self) -> int:
+        """Bytes held."""
+        return self._used
+
+    def spend(self, count: int, enforce: bool) -> None:
+        """Count so many more bytes (negative: fewer). Raises QuotaExceeded if they do not fit and `enforce`."""
+        with self._lock:
+            if enforce:
+                self._check(count)
+            self._used += count
+
+    def check(self, count: int) -> None:
+        """Raises QuotaExceeded if so many bytes would not fit now."""
+        with self._lock:
+            self._check(count)
+
+    def _check(self, count: int) -> None:
+        if count > 0 and self._quota is not None and self._used + count > self._quota:
+            raise QuotaExceeded(
+                f"{self._folder} holds {self._used} bytes of content; {count} more exceed its quota of {self._quota}.",
+                "Raise the quota, or wait until older rounds are collected.",
+            )
 
 
 @contextmanager

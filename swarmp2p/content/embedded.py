@@ -10,7 +10,6 @@ Order of locks: a part's lock before the store's, never the other way round.
 """
 
 import errno
-import hashlib
 import logging
 import os
 import re
@@ -20,61 +19,27 @@ import uuid
 from collections.abc import Collection, Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
 
-from swarmp2p.content.disk import copy_flushed, read_all, room, sync_file, sync_folder, write_all, write_atomically
+from swarmp2p.content.disk import (
+    Budget,
+    copy_flushed,
+    room,
+    sync_file,
+    sync_folder,
+    write_all,
+    write_atomically,
+)
 from swarmp2p.content.interface import Part
 from swarmp2p.content.part import EmbeddedPart, publish
 from swarmp2p.content.record import Record, Span
-from swarmp2p.content.unixfs import Hashed, chunk_count, chunk_length, hash_bytes, hash_file, root
-from swarmp2p.content.whole import WholePart
-from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, QuotaExceeded
+from swarmp2p.content.unixfs import Hashed, chunk_count, hash_bytes, hash_file, root
+from swarmp2p.content.whole import Holder, WholeFile, WholePart
+from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
 _HEX = re.compile(r"[0-9a-f]{64}")
-
-
-class _Holder(Protocol):
-    """Where chunks of a span can be read: a whole file or a part. Indexes count from the file's first chunk."""
-
-    @property
-    def spans(self) -> list[Span]: ...
-
-    def holds(self, span: Span, index: int) -> bool: ...
-
-    def read_chunk(self, index: int) -> bytes: ...
-
-
-class _File:
-    """A whole file."""
-
-    def __init__(self, path: Path, record: Record) -> None:
-        self.path = path
-        self.record = record
-        self.whole = record.spans[0]
-
-    @property
-    def spans(self) -> list[Span]:
-        return list(self.record.spans)
-
-    def holds(self, span: Span, index: int) -> bool:
-        return True
-
-    def read_chunk(self, index: int) -> bytes:
-        """Verified. Raises ContentCorrupt, or OSError (FileNotFoundError: collected meanwhile)."""
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            data = read_all(handle, chunk_length(index, self.record.size), index * CHUNK_SIZE)
-        finally:
-            os.close(handle)
-        if hashlib.sha256(data).digest() != self.whole.leaf(index):
-            raise ContentCorrupt(
-                f"Chunk {index} of {self.path} is not what was written there.",
-                "It will be fetched again; check the disk if this repeats.",
-            )
-        return data
 
 
 class EmbeddedStore:
@@ -88,16 +53,15 @@ class EmbeddedStore:
     def __init__(self, folder: str | PathLike[str], *, quota: int | None = None) -> None:
         self._folder = Path(folder)
         self._objects, self._parts_folder, self._scratch = (self._folder / n for n in ("objects", "parts", "scratch"))
-        self._quota = quota
-        self._used = 0
-        self._used_lock = threading.Lock()
+        self._budget = Budget(self._folder, quota)
+        self._spend = self._budget.spend
         self._lock = threading.RLock()
         self._making = threading.Lock()
-        self._files: dict[Digest, _File] = {}
+        self._files: dict[Digest, WholeFile] = {}
         self._parts: dict[str, EmbeddedPart] = {}
         self._became: dict[str, EmbeddedPart] = {}
         """Parts that became files, by the name they had: an assembly goes on under its name until it is collected."""
-        self._places: dict[Digest, list[tuple[_Holder, Span]]] = {}
+        self._places: dict[Digest, list[tuple[Holder, Span]]] = {}
         shutil.rmtree(self._scratch, ignore_errors=True)
         for made in (self._objects, self._parts_folder, self._scratch):
             made.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -132,7 +96,7 @@ class EmbeddedStore:
                 return
             record = Record(hashed.size, (Span(digest, 0, hashed.leaf_list),))
             write_atomically(record_path, record.encode())
-        file = _File(path, record)
+        file = WholeFile(path, record)
         self._spend(record.size, False)
         self._register(file)
         if path.stat().st_size != record.size:
@@ -140,24 +104,15 @@ class EmbeddedStore:
 
     # Bookkeeping
 
-    def _spend(self, count: int, enforce: bool) -> None:
-        with self._used_lock:
-            if enforce and count > 0 and self._quota is not None and self._used + count > self._quota:
-                raise QuotaExceeded(
-                    f"{self._folder} holds {self._used} of the {self._quota} bytes it may; {count} more do not fit.",
-                    "Raise the quota, or wait until older rounds are collected.",
-                )
-            self._used += count
-
-    def _register(self, file: _File) -> None:
+    def _register(self, file: WholeFile) -> None:
         with self._lock:
             self._files[file.whole.name] = file
             self._reindex()
 
     def _reindex(self) -> None:
         """Called with the lock held, after any change of holders or spans."""
-        places: dict[Digest, list[tuple[_Holder, Span]]] = {}
-        holders: list[_Holder] = [*self._files.values(), *self._parts.values()]
+        places: dict[Digest, list[tuple[Holder, Span]]] = {}
+        holders: list[Holder] = [*self._files.values(), *self._parts.values()]
         for holder in holders:
             for span in holder.spans:
                 places.setdefault(span.name, []).append((holder, span))
@@ -206,20 +161,20 @@ class EmbeddedStore:
             twin = self._files.get(digest)
             if twin is None:
                 publish(part, record, path, path.with_name(path.name + ".leaves"))
-                self._files[digest] = _File(path, record)
+                self._files[digest] = WholeFile(path, record)
             else:
                 self._add_slices(twin, record.spans[1:])
                 self._spend(-record.size, False)
             self._became[part.folder.name] = part
             self._forget(part)
 
-    def _add_slices(self, file: _File, slices: Iterable[Span]) -> None:
+    def _add_slices(self, file: WholeFile, slices: Iterable[Span]) -> None:
         """Called with the lock held: a whole file is served under these names too."""
         spans = {span.name: span for span in (*file.record.spans, *slices)}
         if len(spans) > len(file.record.spans):
             record = Record(file.record.size, tuple(spans.values()))
             write_atomically(file.path.with_name(file.path.name + ".leaves"), record.encode())
-            self._files[file.whole.name] = _File(file.path, record)
+            self._files[file.whole.name] = WholeFile(file.path, record)
             self._reindex()
 
     def _drop_part(self, part: EmbeddedPart) -> None:
@@ -234,7 +189,7 @@ class EmbeddedStore:
             shutil.rmtree(part.folder, ignore_errors=True)
         self._reindex()
 
-    def _demote(self, file: _File) -> None:
+    def _demote(self, file: WholeFile) -> None:
         """A whole file turned out rotten: make it a part again, without the bad chunks, so that they can be fetched."""
         name = "f-" + file.whole.name.hex()
         with self._making:
@@ -263,14 +218,14 @@ class EmbeddedStore:
         copy = self.scratch()
         try:
             # Hashed after copying: the source may change under our hands, the copy does not.
-            self._check_room(path.stat().st_size)
+            self._budget.check(path.stat().st_size)
             copy_flushed(path, copy)
             return self._take_in(copy, hash_file(copy))
         finally:
             copy.unlink(missing_ok=True)
 
     def _put_bytes(self, data: bytes) -> Hashed:
-        self._check_room(len(data))
+        self._budget.check(len(data))
         path = self.scratch()
         try:
             with room(self._folder):
@@ -283,10 +238,6 @@ class EmbeddedStore:
             return self._take_in(path, hash_bytes(data))
         finally:
             path.unlink(missing_ok=True)
-
-    def _check_room(self, size: int) -> None:
-        self._spend(size, True)
-        self._spend(-size, False)
 
     def _take_in(self, path: Path, hashed: Hashed, original: Path | None = None) -> Hashed:
         """Make a flushed file an object by renaming it."""
@@ -307,7 +258,7 @@ class EmbeddedStore:
                 self._spend(-hashed.size, False)
                 record_path.unlink(missing_ok=True)
                 raise
-            self._register(_File(final, record))
+            self._register(WholeFile(final, record))
             partial = self._parts.get("f-" + hashed.digest.hex())
         if partial is not None:
             partial.discard()
@@ -331,7 +282,7 @@ class EmbeddedStore:
         with self._lock:
             return digest in self._files
 
-    def _file(self, digest: Digest) -> _File:
+    def _file(self, digest: Digest) -> WholeFile:
         with self._lock:
             file = self._files.get(digest)
         if file is None:
@@ -396,7 +347,7 @@ class EmbeddedStore:
                 return holder.read_chunk(span.first + index)
             except ContentCorrupt as error:
                 _log.warning("%s", error)
-                if isinstance(holder, _File):
+                if isinstance(holder, WholeFile):
                     self._demote(holder)
                 raise
             except FileNotFoundError:
@@ -470,8 +421,7 @@ class EmbeddedStore:
         return before - self.used()
 
     def used(self) -> int:
-        with self._used_lock:
-            return self._used
+        return self._budget.used
 
     def close(self) -> None:
         with self._lock:

@@ -89,7 +89,8 @@ class Part(Protocol):
         """Everything written so far is on disk when this returns."""
 
     def finish(self, digest: Digest) -> None:
-        """All chunks are here: flush, and make this the file `digest`, by renaming. Slices stay served. Idempotent.
+        """All chunks are here: flush, and make this the file `digest`, by renaming. Slices stay served, and the part
+        can be read and sliced as before. Idempotent.
 
         Raises:
             ContentUnavailable: a chunk is missing.

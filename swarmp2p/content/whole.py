@@ -1,11 +1,61 @@
-"""A file that is here whole, seen as a part: so that `begin` answers the same way whatever is held."""
+"""Files that are here whole: reading them, and seeing one as a part, so that `begin` answers alike whatever is held."""
 
+import hashlib
+import os
+from pathlib import Path
 from typing import Protocol
 
-from swarmp2p.content.record import Span
-from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, slice_digest
+from swarmp2p.content.disk import read_all
+from swarmp2p.content.record import Record, Span
+from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, chunk_length, slice_digest
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable
-from swarmp2p.core.types import Digest
+from swarmp2p.core.types import CHUNK_SIZE, Digest
+
+
+class Holder(Protocol):
+    """Where chunks of a span can be read: a whole file or a part. Indexes count from the file's first chunk."""
+
+    @property
+    def spans(self) -> list[Span]: ...
+
+    def holds(self, span: Span, index: int) -> bool: ...
+
+    def read_chunk(self, index: int) -> bytes: ...
+
+
+class WholeFile:
+    """A whole file on disk.
+
+    Args:
+        path: its data.
+        record: its size and spans; the first span is the file itself.
+    """
+
+    def __init__(self, path: Path, record: Record) -> None:
+        self.path = path
+        self.record = record
+        self.whole = record.spans[0]
+
+    @property
+    def spans(self) -> list[Span]:
+        return list(self.record.spans)
+
+    def holds(self, span: Span, index: int) -> bool:
+        return True
+
+    def read_chunk(self, index: int) -> bytes:
+        """Verified. Raises ContentCorrupt, or OSError (FileNotFoundError: collected meanwhile)."""
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            data = read_all(handle, chunk_length(index, self.record.size), index * CHUNK_SIZE)
+        finally:
+            os.close(handle)
+        if hashlib.sha256(data).digest() != self.whole.leaf(index):
+            raise ContentCorrupt(
+                f"Chunk {index} of {self.path} is not what was written there.",
+                "It will be fetched again; check the disk if this repeats.",
+            )
+        return data
 
 
 class _Reads(Protocol):

@@ -8,7 +8,7 @@ import trio
 from swarmp2p.content.embedded import EmbeddedStore
 from swarmp2p.content.exchange import Fetcher, Limits, Server
 from swarmp2p.content.frames import Kind
-from swarmp2p.content.interface import ContentStore
+from swarmp2p.content.interface import ContentStore, Stream
 from swarmp2p.content.unixfs import Hashed, hash_bytes
 from swarmp2p.core.errors import ContentUnavailable, QuotaExceeded
 from swarmp2p.core.types import CHUNK_SIZE, Address
@@ -143,7 +143,7 @@ async def test_a_lying_source_is_found_out_logged_and_not_asked_again(
     assert mine.read(file.digest) == DATA
     assert fetcher.distrusted() == {ORIGIN}
     assert f"0x{ORIGIN.hex()} sent wrong content" in caplog.text
-    del carrier.peers[OTHER]
+    carrier.peers.pop(OTHER)
     with pytest.raises(ContentUnavailable, match="nobody"):
         await fetcher.fetch_file(hash_bytes(b"more").digest, 4)
 
@@ -165,7 +165,7 @@ async def test_a_stalled_source_does_not_hold_up_what_another_has(make: Make, nu
     other, _ = holder(make("other"))
     stuck = trio.Event()
 
-    async def stall(stream: object, peer: Address) -> None:
+    async def stall(stream: Stream, peer: Address) -> None:
         class Stalls:
             chunks = 0
 
@@ -173,13 +173,13 @@ async def test_a_stalled_source_does_not_hold_up_what_another_has(make: Make, nu
                 if sent_chunk(data):
                     stuck.set()
                     await trio.sleep_forever()
-                await stream.send_all(data)  # type: ignore[attr-defined]
+                await stream.send_all(data)
 
             async def receive_some(self, max_bytes: int) -> bytes:
-                return await stream.receive_some(max_bytes)  # type: ignore[attr-defined,no-any-return]
+                return await stream.receive_some(max_bytes)
 
             async def aclose(self) -> None:
-                await stream.aclose()  # type: ignore[attr-defined]
+                await stream.aclose()
 
         await serve(Stalls(), peer)
 

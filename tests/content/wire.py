@@ -1,9 +1,9 @@
 """Peers of the content exchange joined by memory streams, and sources that misbehave."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import trio
-from trio.testing import memory_stream_pair
+from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_pair
 
 from swarmp2p.content.interface import Stream
 from swarmp2p.core.types import Address
@@ -19,12 +19,37 @@ def pattern(size: int, seed: int = 0) -> bytes:
     return (block * (size // len(block) + 1))[:size]
 
 
+class End:
+    """One end of a memory stream, as `Stream` states it."""
+
+    def __init__(self, stream: trio.StapledStream[MemorySendStream, MemoryReceiveStream]) -> None:
+        self._stream = stream
+
+    async def send_all(self, data: bytes) -> None:
+        await self._stream.send_all(data)
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def pair() -> tuple[End, End]:
+    """Two ends, joined."""
+    ours, theirs = memory_stream_pair()
+    return End(ours), End(theirs)
+
+
 class Memory:
     """A `Carrier` to peers in this process; counts the streams opened to each."""
 
-    def __init__(self, nursery: trio.Nursery, peers: dict[Address, Serve], me: Address = b"\0" * 20) -> None:
+    def __init__(self, nursery: trio.Nursery, peers: Mapping[Address, Serve], me: Address = b"\0" * 20) -> None:
         self._nursery = nursery
-        self.peers = peers
+        self.peers = dict(peers)
         self.opened: list[Address] = []
         self._me = me
 
@@ -33,7 +58,7 @@ class Memory:
         if serve is None:
             raise ConnectionRefusedError("nobody there")
         self.opened.append(peer)
-        ours, theirs = memory_stream_pair()
+        ours, theirs = pair()
         self._nursery.start_soon(serve, theirs, self._me)
         return ours
 
