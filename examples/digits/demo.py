@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -167,6 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     work: Callable[[Options], Awaitable[int]] = run
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # either way no process is left behind
     try:
         return trio.run(work, options)
     except SwarmError as error:
