@@ -1,6 +1,7 @@
 """One peer of the demo, as a process of its own. Tells what happens as JSON lines on standard output."""
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -65,7 +66,8 @@ async def forward_events(peer: SwarmPeer) -> None:
 
 
 def main() -> None:
-    """Argument: a JSON file with the configuration."""
+    """Argument: a JSON file with the configuration. SWARMP2P_LOG=INFO says more on standard error."""
+    logging.basicConfig(level=os.environ.get("SWARMP2P_LOG", "WARNING"), format="%(asctime)s %(name)s: %(message)s")
     try:
         trio.run(take_part, json.loads(Path(sys.argv[1]).read_text()))
     except SwarmError as error:

@@ -134,11 +134,11 @@ def make_manifest(options: Options, founder: Key, url: str, bootstrap: str) -> M
         rpc=(url,),
         bootstrap=(bootstrap,),
         knobs=Knobs(
-            leader_timeout=3.0 if wide else 1.0,
-            fetch_timeout=1.5 if wide else 0.5,
+            leader_timeout=6.0 if wide else 1.0,
+            fetch_timeout=4.0 if wide else 0.5,
             slack=0.3,
             stagger=0.5 if wide else 0.25,
-            announce_interval=0.5,
+            announce_interval=1.5 if wide else 0.5,
             linger=10.0,
         ),
     )

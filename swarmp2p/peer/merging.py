@@ -34,14 +34,22 @@ class _Invalid:
     chunk: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A merged model whose root this peer built from the leaf lists of its slices, whole or not."""
+
+    assembly: str
+    slices: tuple[tuple[int, bytes, Digest], ...]
+    """First chunk, leaf list and digest of each."""
+
+
 class Merging:
     """The content side of a round."""
 
     def __init__(self, context: Context) -> None:
         self._ctx = context
         self._threads = trio.CapacityLimiter(4)
-        self._assemblies: dict[Digest, str] = {}
-        """Merged models whose root this peer built: the assembly that they come from."""
+        self._built: dict[Digest, _Built] = {}
         self._unwanted: set[Digest] = set()
         """Files that were held, but not wanted, when last collected."""
         self._leaf_lists: dict[Digest, bytes] = {}
@@ -77,22 +85,25 @@ class Merging:
     async def fetch_file(self, action: FetchFile) -> None:
         """A merged model: out of this peer's own assembly as far as it goes, the rest from whoever has it."""
         ctx = self._ctx
-        digest, name = action.digest, self._assemblies.get(action.digest)
+        digest, built = action.digest, self._built.get(action.digest)
         if not await self._thread(lambda: ctx.content.has(digest)):
-            if name is not None:
-                await self._complete(digest, name)
+            if built is not None:
+                await self._complete(digest, built)
             else:
                 await ctx.fetcher.fetch_file(digest, ctx.config.size)
         ctx.store.held.add(digest)
         ctx.emit("held", action.round, cid=ctx.cid(digest))
 
-    async def _complete(self, digest: Digest, name: str) -> None:
+    async def _complete(self, digest: Digest, built: _Built) -> None:
+        """Fetch what is missing slice by slice: the root is served only by those who have the model whole, and right
+        after a merge that may be nobody."""
         ctx = self._ctx
-        part = await self._thread(lambda: ctx.content.assemble(name, ctx.config.size))
-        if part.missing():
-            leaf_list = await ctx.fetcher.fetch_leaf_list(digest, ctx.config.size)
-            target = await self._thread(lambda: part.target(0, leaf_list, digest))
-            await ctx.fetcher.fetch_chunks(target)
+        part = await self._thread(lambda: ctx.content.assemble(built.assembly, ctx.config.size))
+        async with trio.open_nursery() as nursery:
+            for first, leaf_list, name in built.slices:
+                target = await self._thread(partial(part.target, first, leaf_list, name))
+                if target.missing():
+                    nursery.start_soon(ctx.fetcher.fetch_chunks, target)
         await self._thread(lambda: part.finish(digest))
 
     async def keep(self, action: Keep) -> None:
@@ -111,9 +122,7 @@ class Merging:
         async with ctx.own_update:
             self._unwanted = await self._thread(collect)
         ctx.store.held &= action.digests | {ctx.view.head}
-        self._assemblies = {
-            digest: name for digest, name in self._assemblies.items() if int(name.split("-")[1]) >= oldest
-        }
+        self._built = {d: built for d, built in self._built.items() if int(built.assembly.split("-")[1]) >= oldest}
 
     # ---- updates of others
 
@@ -251,14 +260,18 @@ class Merging:
         """The merged model's digest, from the leaf lists of its slices."""
         ctx, current = self._ctx, self._round(action.round)
 
-        def build() -> Digest:
-            lists = [self._leaf_lists.get(d) or ctx.content.leaf_list(d) for d in action.slices]
-            if any(leaf_list is None for leaf_list in lists):
-                raise ContentUnavailable("The leaf list of a slice is not held any more.", "It is fetched again.")
-            return root(b"".join(leaf_list or b"" for leaf_list in lists), ctx.config.size).digest
+        firsts = [self._slice(slice_).start for slice_ in range(len(action.slices))]
 
-        digest = await self._thread(build)
-        self._assemblies[digest] = self._assembly(current, action.excluded)
+        def build() -> tuple[Digest, _Built]:
+            lists = [self._leaf_lists.get(d) or ctx.content.leaf_list(d) or b"" for d in action.slices]
+            if not all(lists):
+                raise ContentUnavailable("The leaf list of a slice is not held any more.", "It is fetched again.")
+            slices = tuple(zip(firsts, lists, action.slices, strict=True))
+            return root(b"".join(lists), ctx.config.size).digest, _Built(name, slices)
+
+        name = self._assembly(current, action.excluded)
+        digest, built = await self._thread(build)
+        self._built[digest] = built
         await self._finish_if_whole(current, action.excluded, digest)
         current.roots[action.excluded, action.slices] = digest
 

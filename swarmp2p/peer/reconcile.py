@@ -16,7 +16,8 @@ REST = 0.05
 """Pause in seconds before an action that ended well, but is still wanted, is carried out again."""
 
 _ONCE = (Announce, Sync, Keep, SendAdvance)
-"""Actions that leave no trace in view or store; they name their attempt and are carried out once."""
+"""Actions that leave no trace in view or store; they name their attempt and are carried out once. One of each kind runs at
+a time, to its end: an attempt that takes long is not cut short by the next."""
 
 
 class Reconciler:
@@ -48,7 +49,7 @@ class Reconciler:
         wanted = dict.fromkeys(actions)
         come_again = trio.current_time() + 3600.0
         for action, scope in list(self._running.items()):
-            if action not in wanted:
+            if action not in wanted and not isinstance(action, _ONCE):
                 scope.cancel()
         self._done = {action for action in self._done if action in wanted}
         self._rests = {action: rest for action, rest in self._rests.items() if action in wanted}
@@ -56,6 +57,8 @@ class Reconciler:
             self.trouble = None
         for action in wanted:
             if isinstance(action, Wake) or action in self._running or action in self._done:
+                continue
+            if isinstance(action, _ONCE) and any(type(running) is type(action) for running in self._running):
                 continue
             _, not_before = self._rests.get(action, (0, 0.0))
             if not_before > trio.current_time():
