@@ -15,7 +15,7 @@ from swarmp2p.core.types import CHUNK_SIZE, Address
 from tests.content.wire import ORIGIN, OTHER, THIRD, Memory, Serve, pattern, silent, tampered
 
 DATA = pattern(9 * CHUNK_SIZE + 1000)
-QUICK = Limits(stall=0.5, hedge=0.1, window=4, run=2)
+QUICK = Limits(hedge=0.1, window=4, run=2)
 Make = Callable[[str], EmbeddedStore]
 
 
@@ -119,7 +119,7 @@ async def test_a_source_that_dies_in_mid_file(make: Make, nursery: trio.Nursery)
 
     mine = make("mine")
     carrier = Memory(nursery, {ORIGIN: tampered(serve, die), OTHER: other})
-    fetcher = Fetcher(mine, carrier, limits=Limits(stall=0.5, hedge=0.1, window=4, run=2, sources=1))
+    fetcher = Fetcher(mine, carrier, limits=Limits(window=4, run=2, sources=1))
     await fetcher.fetch_file(file.digest, file.size, prefer=[ORIGIN])
     assert mine.read(file.digest) == DATA
     assert carrier.opened == [ORIGIN, ORIGIN, OTHER]
@@ -151,7 +151,7 @@ async def test_a_lying_source_is_found_out_logged_and_not_asked_again(
 async def test_silent_dead_and_ignorant_sources_are_named(make: Make, nursery: trio.Nursery) -> None:
     mine = make("mine")
     peers = {ORIGIN: silent, OTHER: Server(make("other")).serve}
-    fetcher = Fetcher(mine, Memory(nursery, peers), limits=QUICK)
+    fetcher = Fetcher(mine, Memory(nursery, peers), limits=Limits(stall=0.5, hedge=0.1))
     with pytest.raises(ContentUnavailable) as caught:
         await fetcher.fetch_file(hash_bytes(DATA).digest, len(DATA), prefer=[THIRD])
     text = str(caught.value)
