@@ -25,7 +25,11 @@ def test_program_runs_as_written(name: str, tmp_path: Path) -> None:
     script = tmp_path / f"{name}_example.py"
     script.write_text(programs()[name])
     done = subprocess.run(
-        [sys.executable, "-W", "error::ResourceWarning", script], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-W", "error::ResourceWarning", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     last = {line.split()[0]: line for line in done.stdout.splitlines()}

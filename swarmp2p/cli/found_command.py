@@ -15,9 +15,7 @@ from swarmp2p.home import Home
 @home_option
 @click.option("--genesis", type=click.Path(dir_okay=False, path_type=Path), help="First model, a safetensors file.")
 @click.option("--rpc", multiple=True, help="RPC URL of the chain, instead of the draft's; may be repeated.")
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it here.  [default: swarm.toml]"
-)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it here.  [default: swarm.toml]")
 @click.option("--template", is_flag=True, help="Instead write a commented draft to DRAFT, to be filled in.")
 @json_option
 def command(

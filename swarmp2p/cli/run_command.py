@@ -19,14 +19,10 @@ from swarmp2p.core.errors import ConfigError
 @click.argument("learner", metavar="MODULE:LEARNER")
 @home_option
 @click.option("--listen", multiple=True, help="Multiaddr to listen on.  [default: /ip4/0.0.0.0/tcp/0]")
-@click.option(
-    "--invitation", type=click.Path(dir_okay=False, path_type=Path), help="Enrol with it, if need be."
-)
+@click.option("--invitation", type=click.Path(dir_okay=False, path_type=Path), help="Enrol with it, if need be.")
 @click.option("--weight", type=click.IntRange(1), help="Weight in the merge.  [default: LEARNER.weight]")
 @click.option("--sync-interval", type=click.IntRange(1), help="Local batches between two merges.")
-@click.option(
-    "--export", type=click.Path(dir_okay=False, path_type=Path), help="At the end, write the best model."
-)
+@click.option("--export", type=click.Path(dir_okay=False, path_type=Path), help="At the end, write the best model.")
 @json_option
 def command(
     manifest: Path,

@@ -6,6 +6,7 @@ in this module are absolute: byte 0 is the first byte of the file.
 """
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ LENGTH_SIZE = 8
 """Bytes before the JSON."""
 MAX_HEAD = 16 * 2**20
 """Largest head in bytes. The format allows 100 MB; a quarter of a million tensors fit into this."""
+MAX_DEPTH = 4
+"""Deepest nesting of brackets in a head: a tensor's shape stands three deep."""
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 MAX_RANK = 32
 """Most dimensions of a tensor: what NumPy 1 can hold."""
 MAX_ELEMENTS = 2**63 - 1
@@ -245,14 +250,25 @@ def segments(schema: Schema, chunk_index: int) -> list[Segment]:
     return parts
 
 
+def _depth(text: bytes) -> int:
+    """How deeply brackets are nested. The parser recurses, and where some library has raised the interpreter's limit
+    (py-evm does), thousands of brackets would end the process instead of raising RecursionError."""
+    deepest = depth = 0
+    for bracket in _STRING.sub(b"", text).translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
 def _parse_json(text: bytes) -> dict[str, object]:
     """The head's JSON object. Padding after it is spaces only."""
     if not text.startswith(b"{") or not text.rstrip(b" ").endswith(b"}"):
         _malformed("the head is not a JSON object")
+    if _depth(text) > MAX_DEPTH:
+        _malformed("the brackets in the head are nested too deeply")
     try:
-        # RecursionError: thousands of nested brackets.
         entries = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise MalformedModel(f"Bad model file: its head is not JSON ({_short(str(error))}).", _SAVE_AGAIN) from None
     metadata = entries.get(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):

@@ -49,13 +49,12 @@ class Libp2pStream:
         if self._closed:
             return
         self._closed = True
-        with trio.CancelScope(shield=True), trio.move_on_after(1.0) as patience:
-            with contextlib.suppress(BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._stream.close()
+        gone = contextlib.suppress(BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+        with trio.CancelScope(shield=True), trio.move_on_after(1.0) as patience, gone:
+            await self._stream.close()
         if patience.cancelled_caught:
-            with trio.CancelScope(shield=True), trio.move_on_after(1.0):
-                with contextlib.suppress(BaseLibp2pError, OSError):
-                    await self._stream.reset()
+            with trio.CancelScope(shield=True), trio.move_on_after(1.0), gone:
+                await self._stream.reset()
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
