@@ -8,6 +8,8 @@ from swarmp2p.core.config import Config
 from swarmp2p.testing.simulator import Outcome, World, draw
 from swarmp2p.testing.simulator.plan import Outage, PeerPlan, Plan
 
+HEAD_LOST = "head lost with its only holder (f = 0)"
+
 
 def quiet_plan(victim_outages: list[Outage]) -> Plan:
     """Four honest peers, two slices, three rounds, no other faults."""
@@ -52,3 +54,32 @@ def test_killed_again_and_again() -> None:
     assert outcome.finalized == 3
     assert all(peer.finished and peer.store.applied == outcome.head for peer in world.peers)
     assert outcome.faults["crash"] > 5
+
+
+@pytest.mark.parametrize("victim", range(4))
+def test_killed_for_ever_at_every_boundary(victim: int) -> None:
+    plan = quiet_plan([])
+    config = replace(plan.config, k_max=1, frac_bps=5000)
+    for boundary in range(1 + victim % 2, 110, 2):
+        peers = [PeerPlan(peer.address, peer.train_time) for peer in plan.peers]
+        peers[victim].outages = [Outage(float("inf"), at_boundary=boundary)]
+        world = World(replace(plan, config=config, peers=peers))
+        outcome = world.run()
+        assert outcome.violations == [], boundary
+        assert outcome.end == "MAX_ROUNDS", boundary
+        assert all(peer.finished for peer in world.peers if peer.id != victim), boundary
+
+
+def test_with_f_0_a_death_may_cost_the_head_and_nothing_else() -> None:
+    # One attestation is enough then, so the only one who holds the merged model may be the one who dies.
+    plan = quiet_plan([])
+    config = replace(plan.config, initial_members=3, f=0, k_max=1, frac_bps=5000)
+    lost = 0
+    for boundary in range(1, 110, 3):
+        peers = [PeerPlan(peer.address, peer.train_time) for peer in plan.peers[:3]]
+        peers[0].outages = [Outage(float("inf"), at_boundary=boundary)]
+        outcome = World(replace(plan, config=config, peers=peers)).run()
+        assert outcome.violations == [], boundary
+        assert outcome.end == "MAX_ROUNDS" or outcome.faults[HEAD_LOST], boundary
+        lost += outcome.faults[HEAD_LOST]
+    assert 0 < lost < 10

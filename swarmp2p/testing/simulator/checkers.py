@@ -259,6 +259,9 @@ class Checker:
         world, model = self._world, self._world.chain.model
         if self._heads[model.head_round] != model.head:
             world.violation("1: the head is not the last result")
+        if self._head_lost(model):
+            world.faults["head lost with its only holder (f = 0)"] += 1
+            return
         if model.phase is not Phase.STOPPED:
             self._check_stuck(model)
             return
@@ -267,6 +270,11 @@ class Checker:
             here = peer.finished or peer.live_since <= self._stopped
             if peer.address in self._enrolled and peer.honest and here and not peer.holds(whole(model.head)):
                 world.violation("9: a live member does not have the last head", peer.id)
+
+    def _head_lost(self, model: ContractModel) -> bool:
+        """With f = 0 one attestation is enough, and who gave it may have died with the only copy."""
+        holders = [p for p in self._world.peers if (p.up or p.finished) and p.holds(whole(model.head))]
+        return self._config.f == 0 and not holders
 
     def _check_stuck(self, model: ContractModel) -> None:
         """3, 4: with enough live members the swarm must have got on within a long time."""
