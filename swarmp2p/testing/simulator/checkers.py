@@ -271,6 +271,10 @@ class Checker:
             if peer.address in self._enrolled and peer.honest and here and not peer.holds(whole(model.head)):
                 world.violation("9: a live member does not have the last head", peer.id)
 
+    def _can_have_head(self, peer: "SimPeer", there: list["SimPeer"], head: Digest) -> bool:
+        dialable = [p for p in there if p is peer or (peer.id, p.id) not in self._world.plan.undialable]
+        return any(p.holds(whole(head)) for p in dialable)
+
     def _head_lost(self, model: ContractModel) -> bool:
         """With f = 0 one attestation is enough, and who gave it may have died with the only copy."""
         holders = [p for p in self._world.peers if (p.up or p.finished) and p.holds(whole(model.head))]
@@ -282,6 +286,7 @@ class Checker:
         since = max(account.opened, account.sealed or 0.0)
         if world.loop.now - since < LONG:
             return
-        live = [p for p in world.peers if p.honest and world.loop.now - p.live_since > LONG]
+        there = [p for p in world.peers if world.loop.now - p.live_since > LONG]
+        live = [p for p in there if p.honest and self._can_have_head(p, there, model.head)]
         if len(live) >= self._config.min_updates:
             world.violation(f"4: stuck in {model.phase.name} of round {model.round} for {LONG:.0f} s")
