@@ -7,9 +7,8 @@ signature bytes, the address that the contract would recover from them.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from swarmp2p.core.config import Config
 from swarmp2p.core.coverage import coverage
@@ -25,117 +24,24 @@ from swarmp2p.core.types import (
     Keccak,
     Phase,
     ReportFlag,
-    Status,
     StopReason,
-    bits,
     word,
 )
-from swarmp2p.core.view import Member, View
+from swarmp2p.testing.contract_state import Block, ContractState, Enrolled, Event, Result, Reverted
 
 MAX_MEMBERS = 256
 MAX_ADDRESS_BYTES = 256
 
-
-class Reverted(Exception):
-    """The contract refuses a call, and nothing has changed. `name` is the name of its custom error."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a merged round left behind (`ISwarm.Result`)."""
-
-    merged: Digest
-    included: Bitmap
-    parent_round: int
-    block_number: int
+__all__ = ["Block", "ContractModel", "Enrolled", "Event", "Result", "Reverted"]
 
 
 @dataclass(slots=True)
-class Block:
-    """The chain block in which calls run: its number, and its Unix time in seconds."""
-
-    number: int
-    timestamp: int
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event of the contract: its name, and its arguments in the interface's order."""
-
-    name: str
-    args: tuple[object, ...]
-
-
-@dataclass(slots=True)
-class Enrolled:
-    """A member as the contract stores it; whether it is ACTIVE, the bitmap alone says."""
-
-    index: int
-    last_round: int = 0
-    seq: int = 0
-    """From this number of sealed rounds on, missed ones count."""
-    weight: int = 0
-    max_weight: int = 0
-    expires: int = 0
-    term: int = 0
-    reported: int = 0
-    digest: Digest = NO_DIGEST
-
-
-@dataclass(slots=True)
-class ContractModel:
+class ContractModel(ContractState):
     """One swarm's contract. Every call takes the transaction's sender first; a refused one raises `Reverted`.
 
     Time is `block`, which the caller moves. `events` grows with every call, for checkers. Methods with a name of their
     own for a rule (`threshold_for`, `sealable`, `floor_of_included`, `extend`) are where tests plant faults.
     """
-
-    config: Config
-    salt: Digest
-    keccak: Keccak
-    block: Block
-    round: int = 0
-    phase: Phase = Phase.COLLECTING
-    opened_at: int = 0
-    seal_at: int = 0
-    sealed_at: int = 0
-    extend_at: int = 0
-    count: int = 0
-    threshold: int = 0
-    k: int = 0
-    inputs: Digest = NO_DIGEST
-    submitted: Bitmap = 0
-    wait_for: Bitmap = 0
-    active: Bitmap = 0
-    held: Bitmap = 0
-    """Indexes that belong to somebody."""
-    sealed_rounds: int = 0
-    head: Digest = NO_DIGEST
-    head_round: int = 0
-    merged_rounds: int = 0
-    best: Digest = NO_DIGEST
-    best_round: int = 0
-    judged_round: int = 0
-    stale: int = 0
-    stop_reason: StopReason = StopReason.NONE
-    reports: int = 0
-    reached: int = 0
-    improved: int = 0
-    metric_sum: int = 0
-    metric_weight: int = 0
-    members: dict[Address, Enrolled] = field(default_factory=dict)
-    at: dict[int, Address] = field(default_factory=dict)
-    addresses: dict[Address, bytes] = field(default_factory=dict)
-    results: dict[int, Result] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-    version: int = 0
-    """Grows with every call that succeeds."""
-    _seen: tuple[int, int, int] = (-1, -1, -1)
-    _view: View | None = None
 
     @classmethod
     def deploy(cls, config: Config, salt: Digest, keccak: Keccak, block: Block) -> ContractModel:
@@ -143,17 +49,6 @@ class ContractModel:
         model = cls(config, salt, keccak, block, head=config.genesis, best=config.genesis)
         model._open(config.initial_members)
         return model
-
-    def clone(self) -> ContractModel:
-        """An independent copy, for questions of the kind "what if"; its log of events starts empty."""
-        twin = copy.copy(self)
-        twin.block = Block(self.block.number, self.block.timestamp)
-        twin.members = {address: copy.copy(member) for address, member in self.members.items()}
-        twin.at = dict(self.at)
-        twin.addresses = dict(self.addresses)
-        twin.results = dict(self.results)
-        twin.events = []
-        return twin
 
     # Rules, one method each
 
@@ -307,61 +202,12 @@ class ContractModel:
         self._judge()
         self.version += 1
 
-    # Views
-
     def leaders(self, round_: int) -> tuple[Address, ...]:
         """The workers of rank 0 for the slices of a round that is MERGING."""
         self._refuse(self.phase != Phase.MERGING, "WrongPhase")
         self._refuse(round_ != self.round, "WrongRound")
         order = permutation(self.submitted, round_seed(self.salt, self.round, self.head, self.keccak), self.keccak)
         return tuple(self.at[worker(order, slice_, 0, self.k)] for slice_ in range(self.k))
-
-    def state(self) -> View:
-        """All that `decide` needs; one object for equal states."""
-        seen = (self.version, self.block.number, self.block.timestamp)
-        if self._view is None or self._seen != seen:
-            self._view = self._build_view()
-            self._seen = seen
-        return self._view
-
-    def _build_view(self) -> View:
-        key = self._report_key(merged=self.head_round == self.round)
-        result = self.results.get(self.head_round)
-        reported = 0
-        members: list[Member] = []
-        for index in bits(self.held):
-            member = self.members[self.at[index]]
-            members.append(self._member_view(member))
-            if member.reported == key:
-                reported |= 1 << index
-        return View(
-            salt=self.salt, round=self.round, phase=self.phase, opened_at=self.opened_at, seal_at=self.seal_at,
-            sealed_at=self.sealed_at, count=self.count, threshold=self.threshold, k=self.k, inputs=self.inputs,
-            seed=round_seed(self.salt, self.round, self.head, self.keccak), submitted=self.submitted,
-            wait_for=self.wait_for, roster=self.submitted if self.k else 0, active=self.active, banned=0,
-            sealed_rounds=self.sealed_rounds, head=self.head, head_round=self.head_round,
-            merged_rounds=self.merged_rounds, best=self.best, best_round=self.best_round,
-            judged_round=self.judged_round, stale=self.stale, ballot=0, max_rounds=self.config.max_rounds,
-            stop_reason=self.stop_reason, reports=self.reports, reached=self.reached, improved=self.improved,
-            metric_sum=self.metric_sum, metric_weight=self.metric_weight, reported=reported,
-            included=result.included if result else 0, members=tuple(members), block_number=self.block.number,
-            block_timestamp=self.block.timestamp, extend_at=self.extend_at,
-        )  # fmt: skip
-
-    def _member_view(self, member: Enrolled) -> Member:
-        return Member(
-            index=member.index,
-            address=self.at[member.index],
-            status=Status.ACTIVE if self.active >> member.index & 1 else Status.IDLE,
-            weight=member.weight,
-            max_weight=member.max_weight,
-            expires=member.expires,
-            last_round=member.last_round,
-            # Before the seal of a round that it is in, a member counts from one further.
-            seq=min(member.seq, self.sealed_rounds),
-            term=member.term,
-            digest=member.digest,
-        )
 
     # Inner steps
 
@@ -390,9 +236,6 @@ class ContractModel:
     def _counted_from(self) -> int:
         # A round that is still collecting is no miss.
         return self.sealed_rounds + (self.phase == Phase.COLLECTING)
-
-    def _report_key(self, *, merged: bool) -> int:
-        return 2 * self.round + merged
 
     def _check_flags(self, flags: int) -> None:
         self._refuse(flags != 0 and (flags & 4 == 0 or flags > 7), "BadFlags")
