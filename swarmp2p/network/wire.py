@@ -57,7 +57,7 @@ def decode_message(data: bytes) -> SignedBody | Hint:
             raise MessageRefused("Not a message in canonical dag-cbor.")
     except MessageRefused:
         raise
-    except (CBORError, ValueError, TypeError, RecursionError) as error:
+    except (CBORError, ValueError, TypeError, RecursionError, OverflowError) as error:
         raise MessageRefused(f"Not dag-cbor: {type(error).__name__}.") from None
     return _parse(fields)
 

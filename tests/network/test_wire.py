@@ -1,0 +1,94 @@
+"""Messages as bytes: what is sent comes back, and nothing else is taken."""
+
+import dag_cbor
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmp2p.core.errors import MessageRefused
+from swarmp2p.core.messages import Attestation, Claim, Hint, Objection, RoundMessage
+from swarmp2p.core.types import Reason
+from swarmp2p.network.wire import (
+    decode_message,
+    encode_hint,
+    encode_signed,
+    receive_sync_response,
+    send_sync_response,
+)
+
+digests = st.binary(min_size=32, max_size=32)
+rounds = st.integers(0, 2**32 - 1)
+bitmaps = st.integers(0, 2**256 - 1)
+signatures = st.binary(min_size=65, max_size=65)
+claims = st.builds(Claim, rounds, digests, bitmaps, st.integers(0, 15), digests)
+objections = st.builds(
+    Objection, rounds, digests, st.integers(0, 255), st.sampled_from(Reason), st.integers(0, 2**32 - 1)
+)
+
+
+@st.composite
+def attestations(draw: st.DrawFn) -> Attestation:
+    slices = tuple(draw(st.lists(digests, max_size=16)))
+    mask = draw(st.integers(0, 2 ** len(slices) - 1))
+    return Attestation(draw(rounds), draw(digests), draw(bitmaps), draw(digests), slices, mask)
+
+
+bodies: st.SearchStrategy[RoundMessage] = st.one_of(claims, objections, attestations())
+
+
+@given(bodies, signatures)
+def test_signed_messages_come_back(body: RoundMessage, signature: bytes) -> None:
+    assert decode_message(encode_signed(body, signature)) == (body, signature)
+
+
+@given(rounds, digests)
+def test_hints_come_back(round_: int, digest: bytes) -> None:
+    assert decode_message(encode_hint(Hint(round_, digest))) == Hint(round_, digest)
+
+
+@given(st.binary(max_size=300))
+def test_garbage_is_refused(data: bytes) -> None:
+    with pytest.raises(MessageRefused):
+        decode_message(data)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.binary(max_size=70) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=9),
+    max_leaves=20,
+)
+
+
+@given(st.sampled_from(["claim", "attest", "object", "hint"]), st.lists(values, max_size=8))
+def test_fields_of_the_wrong_kind_are_refused_or_meant(kind: str, fields: list[object]) -> None:
+    data = dag_cbor.encode([kind, *fields])  # type: ignore[list-item]
+    try:
+        message = decode_message(data)
+    except MessageRefused:
+        return
+    again = encode_hint(message) if isinstance(message, Hint) else encode_signed(*message)
+    assert again == data
+
+
+def test_too_long_and_not_canonical_are_refused() -> None:
+    claim = encode_signed(Claim(1, bytes(32), 0, 0, bytes(32)), bytes(65))
+    with pytest.raises(MessageRefused):
+        decode_message(claim + b"\0")
+    with pytest.raises(MessageRefused):
+        decode_message(bytes(33_000))
+    with pytest.raises(MessageRefused):
+        decode_message(b"\x9f" + claim[1:] + b"\xff")  # the same list, of indefinite length
+
+
+async def test_sync_responses_come_back_and_short_ones_are_refused() -> None:
+    messages: list[tuple[RoundMessage, bytes]] = [(Claim(1, bytes(32), 0, n, bytes(32)), bytes(65)) for n in range(9)]
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send_sync_response, ours, messages)  # type: ignore[arg-type]
+        assert await receive_sync_response(theirs) == messages  # type: ignore[arg-type]
+    await ours.send_all(b"\0\0\0\x05ab")
+    await ours.aclose()
+    with pytest.raises(MessageRefused, match="mid-message"):
+        await receive_sync_response(theirs)  # type: ignore[arg-type]
