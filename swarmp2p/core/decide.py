@@ -22,9 +22,10 @@ from swarmp2p.core.decide_merging import merging
 from swarmp2p.core.election import permutation
 from swarmp2p.core.observe import observe
 from swarmp2p.core.recovery import recompute_head
-from swarmp2p.core.store import Store
+from swarmp2p.core.store import Store, Update
 from swarmp2p.core.threshold import due_at, missed
-from swarmp2p.core.types import Keccak, Phase, Reason, ReportFlag, Status, bits
+from swarmp2p.core.timers import attempts
+from swarmp2p.core.types import Keccak, Phase, Reason, ReportFlag, Status, bitmap_of
 from swarmp2p.core.view import Member, View
 
 __all__ = ["decide", "observe"]
@@ -42,20 +43,25 @@ def decide(view: View, store: Store, config: Config, knobs: Knobs, now: float, k
         return ()
     actions = [_keep(view, store), *_take_over_head(view, store, config, now)]
     if view.phase is Phase.STOPPED:
-        return (*actions, *_stopped(view, store, knobs, now))
+        return (*actions, *_stopped(view, store, knobs, me, now))
     if me.expires >= now:
         if view.phase is Phase.COLLECTING:
             actions += _collecting(view, store, config, me)
         else:
             actions += merging(view, store, config, knobs, me, now, keccak)
-    actions += _advance(view, config, knobs, me, now, keccak)
+            actions += _training(view, store, config, me)
+    actions += _advance(view, store, config, knobs, me, now, keccak)
     return tuple(actions)
 
 
 def _keep(view: View, store: Store) -> Keep:
-    """Heads and the updates of the latest round, which the next round's replace one by one (section 6)."""
+    """Heads, and the updates of this round and the last: a lost head is merged again from these (section 6)."""
     digests = {view.head, view.best}
-    digests |= {member.digest for member in view.members if member.last_round}
+    digests |= {member.digest for member in view.members if 0 < view.round - 1 <= member.last_round}
+    digests |= {member.digest for member in view.members if view.submitted >> member.index & 1}
+    if store.round is not None:
+        # The view shows only the latest update of each member; what was sealed is kept until the next seal.
+        digests |= {member.digest for member in store.round.members}
     if store.update is not None:
         digests.add(store.update.digest)
     return Keep(frozenset(digests))
@@ -72,59 +78,82 @@ def _take_over_head(view: View, store: Store, config: Config, now: float) -> lis
 def _collecting(view: View, store: Store, config: Config, me: Member) -> list[Action]:
     if view.submitted >> me.index & 1:
         return []
-    update = store.update
-    if update is not None and update.base == view.head and not _objected(store, config, me):
+    update = _usable(view, store, config, me)
+    if update is not None:
         metric, flags = 0, ReportFlag(0)
         if view.head_round and store.report is not None and store.report.head == view.head:
             metric, flags = store.report.metric, store.report.flags
         return [SendUpdate(view.round, update.digest, min(update.weight, me.max_weight), metric, flags)]
-    if store.applied != view.head:
+    training = _training(view, store, config, me)
+    return [SendReady(view.round), *training] if training and me.status is Status.IDLE else training
+
+
+def _training(view: View, store: Store, config: Config, me: Member) -> list[Action]:
+    """Train from the head, unless this is done. While a round merges too: should it be aborted, the head stays."""
+    if view.submitted >> me.index & 1 or store.applied != view.head or _usable(view, store, config, me):
         return []
-    ready: list[Action] = [SendReady(view.round)] if me.status is Status.IDLE else []
-    return [*ready, Train(view.head)]
+    return [Train(view.head)]
 
 
-def _objected(store: Store, config: Config, me: Member) -> bool:
-    """Enough members called the last update of this peer INVALID that one of them is honest: do not offer it again."""
-    last = store.round
-    return last is not None and len(last.objectors(me.index, Reason.INVALID)) >= config.q
+def _usable(view: View, store: Store, config: Config, me: Member) -> Update | None:
+    """The own update, if it may be offered: trained from this head, and not known to be INVALID (section 4)."""
+    update, last = store.update, store.round
+    if update is None or update.base != view.head:
+        return None
+    offered = last is not None and any(m.index == me.index and m.digest == update.digest for m in last.members)
+    # With q objections one is honest; a single one may be a lie, which would cost an interval of training.
+    if last is not None and offered:
+        refused = me.index in last.invalid or len(last.objectors(me.index, Reason.INVALID)) >= config.q
+        return None if refused else update
+    return update
 
 
-def _advance(view: View, config: Config, knobs: Knobs, me: Member, now: float, keccak: Keccak) -> list[Action]:
-    due = due_at(view, config)
+def _advance(
+    view: View, store: Store, config: Config, knobs: Knobs, me: Member, now: float, keccak: Keccak
+) -> list[Action]:
+    due: float | None = due_at(view, config)
     if due is None:
         return []
+    current = store.round
+    if view.phase is Phase.MERGING and current is not None and current.inputs == view.inputs and current.covers:
+        # What can be finalized is not aborted: everybody gets a turn to finalize it first.
+        turns = (view.roster.bit_count() + 1) * knobs.stagger
+        due = max(due, min(current.covered_at.values()) + turns + knobs.leader_timeout)
     order = permutation(view.roster or view.active, view.seed, keccak)
     position = order.index(me.index) if me.index in order else len(order)
     start = due + knobs.slack + position * knobs.stagger
     if now < start:
         return [Wake(start)]
-    attempt = int((now - start) / max(knobs.slack, knobs.stagger, 0.1) + 1).bit_length()
+    attempt, again = attempts(start, max(knobs.slack, knobs.stagger, 0.1), now)
     idle = tuple(
         member.index
         for member in view.members
         if member.status is Status.ACTIVE
         and (missed(view, member) >= config.max_missed or member.expires < now - knobs.slack)
     )
-    unit = max(knobs.slack, knobs.stagger, 0.1)
-    return [SendAdvance(view.round, idle, attempt), Wake(start + ((1 << attempt) - 1) * unit)]
+    return [SendAdvance(view.round, idle, attempt), Wake(again)]
 
 
-def _stopped(view: View, store: Store, knobs: Knobs, now: float) -> list[Action]:
+def _stopped(view: View, store: Store, knobs: Knobs, me: Member, now: float) -> list[Action]:
+    """Report on the last head, and serve it until all whose updates are in it have reported, or for `linger`."""
     if store.applied != view.head:
         return []
-    me = view.member(store.me)
+    ends = (store.stopped_seen if store.stopped_seen is not None else now) + knobs.linger
     report = store.report
     if (
-        me is not None
-        and report is not None
+        report is not None
+        and view.head_round
         and report.head == view.head
         and report.flags & ReportFlag.HAS_REPORT
         and not view.reported >> me.index & 1
+        and me.expires >= now
     ):
-        return [SendReport(view.head, report.metric, report.flags)]
-    ends = (store.stopped_seen if store.stopped_seen is not None else now) + knobs.linger
-    waiting = [index for index in bits(view.included & ~view.reported) if view.member_at(index) is not None]
-    if not waiting or now >= ends:
-        return [Finish()]
-    return [Wake(ends)]
+        wanted: list[Action] = [SendReport(view.head, report.metric, report.flags)]
+        # A report that does not get through holds a peer for another while only: nothing depends on it.
+        ends += knobs.linger
+    else:
+        awaited = view.included & ~view.reported & bitmap_of(member.index for member in view.members)
+        if view.included and not awaited:
+            return [Finish()]
+        wanted = []
+    return [*wanted, Wake(ends)] if now < ends else [Finish()]

@@ -14,13 +14,14 @@ from swarmp2p.core.actions import (
     Wake,
 )
 from swarmp2p.core.config import Config, Knobs
-from swarmp2p.core.coverage import choose_cover, coverage
+from swarmp2p.core.coverage import coverage
 from swarmp2p.core.election import duty_width, permutation, rank_of
 from swarmp2p.core.messages import Attestation, Claim, Objection
 from swarmp2p.core.observe import attested, claimed, excluded_mask
 from swarmp2p.core.store import RoundStore, Store
 from swarmp2p.core.threshold import inclusion_floor
-from swarmp2p.core.types import NO_DIGEST, Bitmap, Digest, Keccak, Reason, Status, bits
+from swarmp2p.core.timers import ticks
+from swarmp2p.core.types import NO_DIGEST, Bitmap, Digest, Keccak, Reason, bits
 from swarmp2p.core.view import Member, View
 
 
@@ -69,14 +70,13 @@ class _Merging:
 
     def exchange(self) -> list[Action]:
         """Gossip loses messages: announce own ones again and again, and ask the others for theirs."""
-        interval, passed = self.knobs.announce_interval, self.now - self.current.seal_seen
-        attempt = max(0, int(passed / interval))
+        attempt, again = ticks(self.current.seal_seen, self.knobs.announce_interval, self.now)
         # Who was here when the round was sealed hears everything by gossip, and asks only when it takes long.
         late = self.current.seal_seen - self.store.started_at < self.knobs.leader_timeout
         wanted: list[Action] = [Sync(self.view.round, attempt)] if attempt or late else []
         if attempt and self.mine:
             wanted.append(Announce(self.view.round, attempt))
-        return [*wanted, Wake(self.current.seal_seen + (attempt + 1) * interval)]
+        return [*wanted, Wake(again)]
 
     def look_at_updates(self) -> list[Action]:
         """Every roster member tries every update, on duty or not, and checks what others call INVALID."""
@@ -125,6 +125,7 @@ class _Merging:
     def work(self, included: Bitmap) -> list[Action]:
         wanted: list[Action] = []
         ready = all(index in self.current.leaf_lists for index in bits(included))
+        stuck = any(included >> index & 1 for index in self.current.failing)
         covered = self.coverage()
         for slice_ in range(self.view.k):
             own = self.current.computed.get((self.excluded, slice_))
@@ -138,8 +139,12 @@ class _Merging:
                 wanted.append(Merge(self.view.round, self.view.inputs, self.excluded, slice_))
             elif not on_duty and widens_at is not None:
                 wanted.append(Wake(widens_at))
+            if on_duty and ready and not stuck:
+                continue
+            # Who is on duty for a slice that it cannot merge yet takes the others' result meanwhile: without its leaf
+            # list it could not attest the slices that it did merge.
             digest = claimed(self.current, self.excluded, slice_, self.config.q)
-            if digest is not None and not on_duty and (self.excluded, slice_, digest) not in self.current.slices_held:
+            if digest is not None and (self.excluded, slice_, digest) not in self.current.slices_held:
                 wanted.append(FetchSlice(self.view.round, self.excluded, slice_, digest))
         return wanted
 
@@ -162,10 +167,12 @@ class _Merging:
             since = self.current.claimed_at.get(self.excluded)
         else:
             return rank < q, None
-        doublings = 0 if since is None else max(0, int((self.now - since) / self.knobs.leader_timeout))
+        if since is None:
+            return rank < q, None
+        doublings, widens_at = ticks(since, self.knobs.leader_timeout, self.now)
         if rank < duty_width(q, doublings, len(self.order)):
             return True, None
-        return False, None if since is None else since + (doublings + 1) * self.knobs.leader_timeout
+        return False, widens_at
 
     def attest(self) -> list[Action]:
         digests = [self.agreed(slice_) for slice_ in range(self.view.k)]
@@ -190,33 +197,20 @@ class _Merging:
             if self.current.computed.get((self.excluded, slice_)) == digest
             and (self.excluded, slice_, digest) in self.current.slices_held
         )
-        if mask | before == before:
+        mask |= before
+        if mask == before:
             return []
-        return [Sign(Attestation(self.view.round, self.view.inputs, self.excluded, merged, slices, mask | before))]
+        for slice_, digest in enumerate(slices):
+            if not mask >> slice_ & 1 and claimed(self.current, self.excluded, slice_, self.config.q) != digest:
+                return []
+        return [Sign(Attestation(self.view.round, self.view.inputs, self.excluded, merged, slices, mask))]
 
     def finish(self) -> list[Action]:
         """Whoever sees enough attestations may finalize; one after the other, so that mostly one does."""
-        q, wanted = self.config.q, list[Action]()
-        for excluded in sorted(self.current.covered_at):
+        wanted: list[Action] = []
+        for excluded, cover in sorted(self.current.covers.items(), key=lambda item: item[0]):
             start = self.current.covered_at[excluded] + self.position * self.knobs.stagger
-            if self.now < start:
-                wanted.append(Wake(start))
-                continue
-            for (merged, slices), signed in sorted(self.current.attestations(excluded).items()):
-                masks = {
-                    signer: message.body.mask
-                    for signer, message in signed.items()
-                    if isinstance(message.body, Attestation) and self.may_sign(signer)
-                }
-                if merged == NO_DIGEST:
-                    chosen = tuple(sorted(masks)[:q]) if len(masks) >= q else None
-                else:
-                    chosen = choose_cover(masks, self.view.k, q)
-                if chosen is not None:
-                    signatures = tuple(signed[signer] for signer in chosen)
-                    return [SendFinalize(self.view.round, excluded, merged, slices, signatures)]
+            if self.now >= start:
+                return [SendFinalize(self.view.round, excluded, cover.merged, cover.slices, cover.signatures)]
+            wanted.append(Wake(start))
         return wanted
-
-    def may_sign(self, signer: bytes) -> bool:
-        member = self.view.member(signer)
-        return member is not None and member.status in (Status.IDLE, Status.ACTIVE) and member.expires >= self.now

@@ -1,10 +1,11 @@
 """Facts that follow from view and store: what is excluded, what is agreed; and the timers that they start."""
 
 from swarmp2p.core.config import Config
-from swarmp2p.core.coverage import covers
+from swarmp2p.core.coverage import choose_cover
 from swarmp2p.core.messages import Attestation
-from swarmp2p.core.store import RoundStore, Store
-from swarmp2p.core.types import NO_DIGEST, Address, Bitmap, Digest, Phase, Reason, bits
+from swarmp2p.core.store import Cover, RoundStore, Store
+from swarmp2p.core.threshold import inclusion_floor
+from swarmp2p.core.types import NO_DIGEST, Address, Bitmap, Digest, Phase, Reason, Status, bitmap_of, bits
 from swarmp2p.core.view import View
 
 
@@ -25,13 +26,63 @@ def observe(view: View, store: Store, config: Config, now: float) -> None:
         roster = tuple(member for member in view.members if view.roster >> member.index & 1)
         current = store.round = RoundStore(view.round, view.inputs, seal_seen=now, members=roster, k=view.k)
     excluded = excluded_mask(view, current, config)
-    if all(claimed(current, excluded, slice_, config.q) for slice_ in range(view.k)):
+    if view.k and all(claimed(current, excluded, slice_, config.q) for slice_ in range(view.k)):
         current.claimed_at.setdefault(excluded, now)
-    if any(
-        covers(masks.values(), view.k, config.q) if merged != NO_DIGEST else len(masks) >= config.q
-        for merged, masks in attested(view, current, excluded)
-    ):
-        current.covered_at.setdefault(excluded, now)
+    _take_covers(view, current, config, now)
+
+
+def _take_covers(view: View, current: RoundStore, config: Config, now: float) -> None:
+    """Find the attestations that `finalize` would accept, under whatever exclusions they were given.
+
+    Views of what is excluded may differ for a while; the first finalize wins (section 6). But nobody helps an update
+    that it found wrong itself.
+    """
+    masks = {
+        message.body.excluded
+        for by_key in current.signed.values()
+        for message in by_key.values()
+        if isinstance(message.body, Attestation)
+    }
+    needed = bitmap_of(current.invalid) & view.roster
+    for excluded in sorted(masks):
+        cover = current.covers.get(excluded)
+        if cover is not None and all(may_sign(view, message.signer, now) for message in cover.signatures):
+            continue
+        if excluded & ~view.submitted or (needed | view.banned & view.submitted) & ~excluded:
+            cover = None
+        else:
+            cover = _cover(view, current, config, excluded, now)
+        if cover is not None:
+            current.covers[excluded] = cover
+            current.covered_at.setdefault(excluded, now)
+        else:
+            current.covers.pop(excluded, None)
+            current.covered_at.pop(excluded, None)
+
+
+def _cover(view: View, current: RoundStore, config: Config, excluded: Bitmap, now: float) -> Cover | None:
+    included = view.submitted & ~excluded
+    for (merged, slices), signed in sorted(current.attestations(excluded).items()):
+        masks = {
+            signer: message.body.mask
+            for signer, message in signed.items()
+            if isinstance(message.body, Attestation) and may_sign(view, signer, now)
+        }
+        chosen: tuple[Address, ...] | None = None
+        if merged == NO_DIGEST:
+            if len(masks) >= config.q and not slices:
+                chosen = tuple(sorted(masks)[: config.q])
+        elif len(slices) == view.k and included.bit_count() >= inclusion_floor(view.count):
+            chosen = choose_cover(masks, view.k, config.q)
+        if chosen is not None:
+            return Cover(merged, slices, tuple(signed[signer] for signer in chosen))
+    return None
+
+
+def may_sign(view: View, signer: Address, now: float) -> bool:
+    """Whether the contract counts this member's signature, by the own clock (section 4, finalize)."""
+    member = view.member(signer)
+    return member is not None and member.status in (Status.IDLE, Status.ACTIVE) and member.expires >= now
 
 
 def excluded_mask(view: View, current: RoundStore, config: Config) -> Bitmap:

@@ -29,6 +29,16 @@ class Report:
     flags: ReportFlag
 
 
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """Attestations with equal content that cover every slice q times: what `finalize` needs."""
+
+    merged: Digest
+    """NO_DIGEST: q members want to abort the round."""
+    slices: tuple[Digest, ...]
+    signatures: tuple[Signed, ...]
+
+
 @dataclass(slots=True)
 class RoundStore:
     """Evidence of one round, thrown away when `(round, inputs)` of the sealed round changes."""
@@ -46,6 +56,9 @@ class RoundStore:
     """Per excluded mask: when every slice first had q equal claims."""
     covered_at: dict[Bitmap, float] = field(default_factory=dict)
     """Per excluded mask: when the attestations first covered every slice q times."""
+    covers: dict[Bitmap, Cover] = field(default_factory=dict)
+    """Per excluded mask: attestations that do. Kept as first chosen, so that one that comes later does not make another
+    transaction of the one that is under way."""
     leaf_lists: set[int] = field(default_factory=set)
     """Members whose update's leaf list is held and fits its digest."""
     failing: dict[int, float] = field(default_factory=dict)

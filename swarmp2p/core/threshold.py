@@ -29,20 +29,15 @@ def sealable(view: View, config: Config, now: float) -> bool:
     return view.count >= view.threshold and view.seal_at != 0 and now >= view.seal_at
 
 
-def extension_at(view: View, config: Config) -> float | None:
-    """From when on advance() lowers T to what is there; None: it would change nothing, however late."""
-    if view.phase == Phase.COLLECTING and config.min_updates <= view.count < view.threshold:
-        return view.opened_at + config.collect_timeout
-    return None
-
-
 def due_at(view: View, config: Config) -> float | None:
     """When advance() will change the phase or the threshold of this round, as far as it stands now; None: never."""
     if view.phase == Phase.MERGING:
         return view.sealed_at + config.merge_timeout
     if view.phase == Phase.COLLECTING and view.count >= view.threshold and view.seal_at:
         return view.seal_at
-    return extension_at(view, config)
+    if view.phase == Phase.COLLECTING and view.extend_at:
+        return view.extend_at
+    return None
 
 
 def inclusion_floor(count: int) -> int:
