@@ -51,7 +51,7 @@ def decide(view: View, store: Store, config: Config, knobs: Knobs, now: float, k
             actions += merging(view, store, config, knobs, me, now, keccak)
             actions += _training(view, store, config, me)
     actions += _advance(view, store, config, knobs, me, now, keccak)
-    return tuple(actions)
+    return tuple(dict.fromkeys(actions))
 
 
 def _keep(view: View, store: Store) -> Keep:
