@@ -265,9 +265,10 @@ class Checker:
         if model.phase is not Phase.STOPPED:
             self._check_stuck(model)
             return
+        ended = [peer for peer in world.peers if peer.finished]
         for peer in world.peers:
             # Who comes back when the others have served for long enough and gone finds nobody.
-            here = peer.finished or peer.live_since <= self._stopped
+            here = peer.finished or (peer.live_since <= self._stopped and self._can_have_head(peer, ended, model.head))
             if peer.address in self._enrolled and peer.honest and here and not peer.holds(whole(model.head)):
                 world.violation("9: a live member does not have the last head", peer.id)
 
