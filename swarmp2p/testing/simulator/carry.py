@@ -30,7 +30,7 @@ from swarmp2p.core.store import Report, RoundStore, Update
 from swarmp2p.core.types import Reason, ReportFlag
 from swarmp2p.testing.simulator import liars
 from swarmp2p.testing.simulator.chain import Transaction
-from swarmp2p.testing.simulator.content import honest_slice, leaf_list, merged_part, part, root_of, whole
+from swarmp2p.testing.simulator.content import Piece, honest_slice, leaf_list, merged_part, part, root_of, whole
 from swarmp2p.testing.simulator.plan import digest_of
 
 if TYPE_CHECKING:
@@ -91,13 +91,12 @@ def _transact(peer: "SimPeer", action: SendReady | SendUpdate | SendAdvance | Se
 
 
 def _fetch_leaf_list(peer: "SimPeer", action: FetchLeafList) -> Work:
-    origin = peer.world.content.library.origin.get(action.digest)
     while True:
         yield peer.random.uniform(0.03, 0.2)
         current = _current(peer, action.round)
         if current is None:
             return
-        if _noting(peer, current, action.index, peer.world.content.get(peer, leaf_list(action.digest), origin)):
+        if _had(peer, current, action.index, leaf_list(action.digest)):
             current.leaf_lists.add(action.index)
             return
         yield peer.random.uniform(0.2, 0.8)
@@ -112,9 +111,7 @@ def _verify(peer: "SimPeer", action: Verify) -> Work:
             return
         k = current.k
         wanted = part(action.digest, slice_of(min(action.chunk, config.chunks - 1), k, config.chunks), k)
-        if _noting(
-            peer, current, action.index, peer.world.content.get(peer, wanted, library.origin.get(action.digest))
-        ):
+        if _had(peer, current, action.index, wanted):
             break
         yield peer.random.uniform(0.2, 0.8)
     if library.invalid.get(action.digest) == action.chunk:
@@ -134,9 +131,7 @@ def _merge(peer: "SimPeer", action: Merge) -> Work:
         included = [member for member in current.members if not action.excluded >> member.index & 1]
         missing = False
         for member in included:
-            piece = part(member.digest, action.slice, current.k)
-            origin = content.library.origin.get(member.digest)
-            missing |= not _noting(peer, current, member.index, content.get(peer, piece, origin))
+            missing |= not _had(peer, current, member.index, part(member.digest, action.slice, current.k))
         if not missing:
             break
         yield peer.random.uniform(0.2, 0.8)
@@ -220,13 +215,16 @@ def _current(peer: "SimPeer", round_: int) -> RoundStore | None:
     return current if current is not None and current.round == round_ else None
 
 
-def _noting(peer: "SimPeer", current: RoundStore, index: int, had: bool) -> bool:
-    """Write down since when a member's content cannot be had."""
-    if had:
+def _had(peer: "SimPeer", current: RoundStore, index: int, piece: Piece) -> bool:
+    """One attempt to get a piece of a member's update; writes down since when that member's content cannot be had."""
+    if peer.holds(piece):
+        return True  # no news of whether the rest can be had
+    content = peer.world.content
+    if content.get(peer, piece, content.library.origin.get(piece[1])):
         current.failing.pop(index, None)
-    else:
-        current.failing.setdefault(index, peer.now)
-    return had
+        return True
+    current.failing.setdefault(index, peer.now)
+    return False
 
 
 _CARRIERS: dict[type, Callable[["SimPeer", Any], Work]] = {
