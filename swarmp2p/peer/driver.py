@@ -8,7 +8,7 @@ import trio
 
 from swarmp2p.core import actions as act
 from swarmp2p.core.decide import decide, observe
-from swarmp2p.core.errors import ChainUnreachable, NotAMember, SwarmError
+from swarmp2p.core.errors import ChainUnreachable, LearnerFailed, NotAMember, SchemaMismatch, SwarmError
 from swarmp2p.core.types import Phase, Status
 from swarmp2p.core.view import View
 from swarmp2p.identity import keccak256
@@ -23,7 +23,7 @@ from swarmp2p.peer.transactions import Transactions
 
 _log = logging.getLogger(__name__)
 
-FATAL: tuple[type[SwarmError], ...] = (NotAMember,)
+FATAL: tuple[type[SwarmError], ...] = (NotAMember, SchemaMismatch, LearnerFailed)
 """Errors that end the peer; all others are tried again, with a pause that grows."""
 CHAIN_RETRY = 1.0
 """Seconds between two tries to reach a chain that does not answer."""
