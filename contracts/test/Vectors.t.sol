@@ -237,6 +237,23 @@ contract VectorsTest is BaseTest {
         vm.assertEq(signer, vm.parseJsonAddress(json, ".signer"), where);
     }
 
+    /// @dev The contract asks ECDSA.tryRecover, and takes no one for the signer where this gives no address.
+    function testRefusedSignatures() public {
+        open("invalid/typed");
+        address signer = vm.parseJsonAddress(json, ".signer");
+        where = ".valid";
+        vm.assertEq(recovered(), signer, where);
+        uint256 i;
+        for (; at("cases", i); ++i) {
+            vm.assertTrue(recovered() != signer, where);
+        }
+        vm.assertTrue(i >= 13, "too few cases");
+    }
+
+    function recovered() private view returns (address found) {
+        (found,,) = ECDSA.tryRecover(word("digest"), vm.parseJsonBytes(json, path("signature")));
+    }
+
     function testInputs() public {
         open("typed");
         bytes32 inputs = vm.parseJsonBytes32(json, ".inputs.seed");

@@ -1,7 +1,8 @@
 """What Python and Solidity must agree on: election, slices, coverage, typed hashes, seal and stop rule.
 
-Run `python -m tests.core.protocol_vectors` to write interop/vectors/{election,slices,coverage,typed,seal}.json. The tests
-of both languages read these files; their format is in interop/vectors/README.md.
+Run `python -m tests.core.protocol_vectors` to write interop/vectors/{election,slices,coverage,typed,seal}.json and
+interop/vectors/invalid/typed.json. The tests of both languages read these files; their format is in
+interop/vectors/README.md.
 """
 
 import json
@@ -32,6 +33,7 @@ from swarmp2p.core.types import CHUNK_SIZE, NO_DIGEST, Phase, Reason, StopReason
 from swarmp2p.core.view import View
 from swarmp2p.identity import Key, keccak256
 
+SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 FOLDER = Path(__file__).parents[2] / "interop" / "vectors"
 CONFIG = Config(
     genesis=b"g" * 32, size=1, schema=NO_DIGEST, update_size=1, update_schema=NO_DIGEST, rule=NO_DIGEST,
@@ -210,6 +212,48 @@ def typed() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def refused_signatures() -> dict[str, Any]:
+    """The content of invalid/typed.json."""
+    random = Random(6)
+    key = Key.from_seed("typed vectors")
+    domain = Domain(31_337, random.randbytes(20), random.randbytes(32))
+    body = Claim(7, random.randbytes(32), 0, 1, random.randbytes(32))
+
+    def digest_in(other: Domain) -> bytes:
+        return signing_digest(body, domain_separator(other, keccak256), keccak256)
+
+    signature = key.sign(digest_in(domain))
+    r, s, v = signature[:32], int.from_bytes(signature[32:64], "big"), signature[64]
+    high_s = (SECP256K1_ORDER - s).to_bytes(32, "big") + bytes([55 - v])
+    changed = {
+        "high s": r + high_s,
+        "v counted from 0": signature[:64] + bytes([v - 27]),
+        "other v": signature[:64] + bytes([55 - v]),
+        "v that does not exist": signature[:64] + bytes([29]),
+        "r is zero": bytes(32) + signature[32:],
+        "s is zero": r + bytes(32) + signature[64:],
+        "r beyond the order": b"\xff" * 32 + signature[32:],
+        "too short": signature[:64],
+        "too long": signature + b"\0",
+        "empty": b"",
+    }
+    elsewhere = {
+        "signed for another chain": replace(domain, chain_id=1),
+        "signed for another contract": replace(domain, contract=random.randbytes(20)),
+        "signed for another deployment": replace(domain, salt=random.randbytes(32)),
+    }
+    digest = hexed(digest_in(domain))
+    cases = [{"why": why, "digest": digest, "signature": hexed(value)} for why, value in changed.items()]
+    for why, other in elsewhere.items():
+        cases.append({"why": why, "digest": digest, "signature": hexed(key.sign(digest_in(other)))})
+    return {
+        "about": "Signatures that must not count as the signer's (docs/protocol.md, section 7).",
+        "signer": hexed(key.address),
+        "valid": {"digest": digest, "signature": hexed(signature)},
+        "cases": cases,
+    }
+
+
 def seals(random: Random) -> list[dict[str, Any]]:
     """When a round seals."""
     cases = []
@@ -283,6 +327,7 @@ FILES = {
     "coverage": coverage_of_slices,
     "typed": typed,
     "seal": seal,
+    "invalid/typed": refused_signatures,
 }
 
 
