@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from swarmp2p.core.actions import Action
+from swarmp2p.core.actions import Action, Sign
 from swarmp2p.core.config import Config, Knobs
 from swarmp2p.core.decide import decide, observe
 from swarmp2p.core.election import permutation
@@ -29,6 +29,7 @@ CONFIG = Config(
 )  # fmt: skip
 
 A = TypeVar("A")
+B = TypeVar("B", Attestation, Claim, Objection)
 
 
 def address(index: int) -> Address:
@@ -139,3 +140,8 @@ def compute(current: RoundStore, slice_: int, digest: Digest | None = None, excl
     current.computed[excluded, slice_] = found
     current.slice_lists.add(found)
     current.slices_held.add((excluded, slice_, found))
+
+
+def bodies(actions: Iterable[Action], kind: type[B]) -> list[B]:
+    """What is to be signed, of one kind."""
+    return [action.body for action in of(Sign, actions) if isinstance(action.body, kind)]
