@@ -9,7 +9,7 @@ import trio
 from libp2p.abc import IHost
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
-from libp2p.peer.peerinfo import PeerInfo, info_from_p2p_addr
+from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 from multiaddr.exceptions import Error as MultiaddrError
 
@@ -94,13 +94,20 @@ class Bootstrap:
                 await self._dial(target)
 
     async def _dial(self, target: "_Dialling") -> None:
-        self._network.unblock_peer(target.peer_id)  # else a failure blocks the next 60 seconds of attempts
-        try:
-            with trio.fail_after(DIAL_TIMEOUT):
-                await self._host.connect(PeerInfo(target.peer_id, list(target.multiaddrs)))
-            return
-        except (BaseLibp2pError, OSError, trio.TooSlowError, RuntimeError, ValueError) as error:
-            target.problem = str(error).split("\n", 1)[0] or type(error).__name__
+        # Each address by itself: py-libp2p's own dialling tries only one TCP address of a peer, for ever the same, none
+        # on the loopback interface if there is another, and none at all for 60 seconds after a failure.
+        for multiaddr in reversed(target.multiaddrs):
+            try:
+                with trio.fail_after(DIAL_TIMEOUT):
+                    await self._network.dial_addr(multiaddr, target.peer_id)
+            except (BaseLibp2pError, OSError, trio.TooSlowError, RuntimeError, ValueError) as error:
+                target.problem = _reason(error)
+            else:
+                target.multiaddrs.remove(multiaddr)
+                target.multiaddrs.append(multiaddr)  # the first to be tried the next time
+                return
+            if self._connected(target.peer_id):
+                return
         target.attempts += 1
         if target.attempts & (target.attempts - 1) == 0:  # 1, 2, 4, 8, ...: say it, but ever less often
             addresses = ", ".join(map(str, target.multiaddrs))
@@ -120,6 +127,17 @@ class _Dialling:
         self.problem = ""
         self.wake = trio.Event()
         self.scope = trio.CancelScope()
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause that says something: "connection refused", not "dialling failed"."""
+    if isinstance(error, trio.TooSlowError):
+        return f"no answer within {DIAL_TIMEOUT:.0f} seconds"
+    text = str(error)
+    while error.__cause__ is not None:
+        error = error.__cause__
+        text = str(error) or text
+    return text.split("\n", 1)[0] or type(error).__name__
 
 
 def _parse(text: str) -> tuple[Address, Multiaddr, ID]:

@@ -53,6 +53,7 @@ class Gossip:
             degree_low=DEGREE_LOW,
             degree_high=DEGREE_HIGH,
             heartbeat_interval=HEARTBEAT,
+            adaptive_gossip_enabled=False,  # it slows the heartbeat to a minute just when the network is in trouble
             spam_protection_enabled=False,  # its 10 messages a second would hang rounds; the limit here is per author
             eclipse_protection_enabled=False,  # members behind one address are normal, and are members by their key
         )

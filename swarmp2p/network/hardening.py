@@ -5,6 +5,8 @@ It overrides private methods, which is why pyproject pins the version.
 
 import logging
 import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -13,7 +15,9 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
-from libp2p.stream_muxer.yamux.yamux import YamuxStream
+from libp2p.stream_muxer.exceptions import MuxedStreamError
+from libp2p.stream_muxer.yamux.yamux import Yamux, YamuxStream
+from libp2p.tools.anyio_service import Service, TrioManager
 from libp2p.transport.exceptions import SecurityUpgradeFailure
 
 from swarmp2p.core.types import Address
@@ -25,6 +29,13 @@ _HOST_FAULTS = (BaseLibp2pError, OSError, ValueError, KeyError, TypeError, Attri
 """What a frame of garbage has been seen to raise within py-libp2p. Protobuf's DecodeError is a ValueError or Exception
 by version, so the stream guard below takes any Exception; cancellation is none."""
 
+
+STALL = 30.0
+"""Seconds that one frame may take to go out (it has at most 64 KiB) before its connection is given up."""
+AFTERGLOW = 1.0
+"""Seconds that py-libp2p gets to clean up after an incoming connection has closed."""
+DAEMON_PAUSE = 1.0
+"""Seconds before a background task of py-libp2p that failed is started again."""
 
 WINDOW_PIECE = 64 * 1024
 """Bytes read before the sender is granted them again: a quarter of Yamux's first window."""
@@ -94,6 +105,104 @@ def calm_windows() -> None:
 
     grant_in_pieces.calm = True  # type: ignore[attr-defined]
     YamuxStream._auto_tune_and_send_window_update = grant_in_pieces  # type: ignore[method-assign]
+
+
+def keep_frames_whole() -> None:
+    """Let no cancellation cut a Yamux frame in two, nor leak the slot of a stream that was being opened.
+
+    py-libp2p's writes can be cancelled in the middle; the rest of the connection then is noise to the other side, and
+    all its streams are lost with the one that was cancelled. Applies to the process, once.
+    """
+    open_stream = Yamux.open_stream
+    if getattr(open_stream, "whole", False):
+        return
+
+    async def write_frame(self: Any, data: bytes) -> None:
+        async with self._write_lock:
+            with trio.move_on_after(STALL, shield=True) as scope:
+                await self.secured_conn.write(data)
+            if scope.cancelled_caught:
+                await self.secured_conn.close()  # half a frame is out: nothing that follows could be understood
+                raise MuxedStreamError(f"the connection took no data for {STALL:.0f} seconds")
+
+    async def open_whole(self: Any) -> YamuxStream:
+        await trio.lowlevel.checkpoint()
+        if self.stream_backlog_semaphore.value == 0:
+            raise MuxedStreamError("too many streams are open on this connection")
+        with trio.CancelScope(shield=True):
+            stream = await open_stream(self)
+        return stream  # noqa: RET504 (mypy takes it that a scope may swallow an exception)
+
+    open_whole.whole = True  # type: ignore[attr-defined]
+    Yamux._write_frame = write_frame  # type: ignore[method-assign]
+    Yamux.open_stream = open_whole  # type: ignore[method-assign]
+
+
+def release_incoming(network: Any) -> None:
+    """End the task of an incoming connection with the connection.
+
+    py-libp2p keeps it, and one of 250 permits, until the host ends: a host that lives long would refuse everybody.
+    """
+    handle = network._handle_inbound_connection
+
+    async def handle_and_end(stream: Any, multiaddr: Any) -> None:
+        closed = trio.Event()
+        close = stream.close
+
+        async def closing() -> None:
+            closed.set()
+            await close()
+
+        async def reap() -> None:
+            await closed.wait()
+            await trio.sleep(AFTERGLOW)
+            nursery.cancel_scope.cancel()
+
+        stream.close = closing
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reap)
+            await handle(stream, multiaddr)
+            nursery.cancel_scope.cancel()
+
+    network._handle_inbound_connection = handle_and_end
+
+
+class _ContainingManager(TrioManager):
+    """Runs a service of py-libp2p so that a background task that fails takes nothing else with it."""
+
+    def run_task(
+        self, async_fn: Any, *args: Any, daemon: bool = False, name: str | None = None, _internal: bool = False
+    ) -> None:
+        """Run a task; a failing daemon is started again."""
+
+        async def contained(*args: Any) -> None:
+            failed = True
+            while failed:
+                failed = False
+                try:
+                    await async_fn(*args)
+                except Exception as error:
+                    _log.info("a background task of %s failed: %r", self._service, error)
+                    failed = daemon
+                    await trio.sleep(DAEMON_PAUSE if daemon else 0)
+
+        name = name or getattr(async_fn, "__qualname__", None)
+        super().run_task(async_fn if _internal else contained, *args, daemon=daemon, name=name, _internal=_internal)
+
+
+@asynccontextmanager
+async def contained_service(service: Service) -> AsyncIterator[None]:
+    """A service of py-libp2p, running, its background tasks contained."""
+    async with trio.open_nursery() as nursery:
+        manager = _ContainingManager(service)
+        service._manager = manager
+        nursery.start_soon(manager.run)
+        await manager.wait_started()
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await manager.stop()
 
 
 class SafePubsub(Pubsub):

@@ -13,12 +13,12 @@ from libp2p.abc import IHost, INetConn, INetStream, INetwork, INotifee
 from libp2p.crypto.x25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
+from libp2p.network.config import RetryConfig
 from libp2p.peer.id import ID
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
-from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 from multiaddr.exceptions import Error as MultiaddrError
 
@@ -26,13 +26,22 @@ from swarmp2p.core.errors import ConfigError, PeerUnreachable, PortInUse
 from swarmp2p.core.types import Address
 from swarmp2p.network.bootstrap import Bootstrap
 from swarmp2p.network.gossip import Gossip
-from swarmp2p.network.hardening import Gate, calm_windows, contain_handlers
+from swarmp2p.network.hardening import (
+    Gate,
+    calm_windows,
+    contain_handlers,
+    contained_service,
+    keep_frames_whole,
+    release_incoming,
+)
 from swarmp2p.network.interface import Messages, NetworkStatus, Stream, StreamHandler, Validator
 from swarmp2p.network.peer_ids import address_of_peer, key_pair_of
 from swarmp2p.network.streams import Libp2pStream
 
 _log = logging.getLogger(__name__)
 
+CLOSE_TIMEOUT = 2.0
+"""Seconds that the listeners and connections of a host may take to close."""
 OPEN_TIMEOUT = 5.0
 """Seconds to open a stream on a connection that exists."""
 
@@ -51,7 +60,7 @@ class Libp2pHost:
         if address is None:
             raise ConfigError("The host's key is not secp256k1.")
         self.address: Address = address
-        self._network.register_notifee(_Notifee(self._bootstrap))
+        self._network.register_notifee(_Notifee(self))
 
     @property
     def peer_id(self) -> str:
@@ -71,6 +80,12 @@ class Libp2pHost:
         for peer_id in list(self._network.get_connections_map()):
             if not self._gate.admits(peer_id):
                 self._nursery.start_soon(self._cut, peer_id)
+        self._bootstrap.connection_changed()
+
+    def connection_changed(self, peer_id: ID) -> None:
+        """A connection came or went; one whose handshake was under way when the members changed goes again."""
+        if not self._gate.admits(peer_id) and self._network.get_connections(peer_id):
+            self._nursery.start_soon(self._cut, peer_id)
         self._bootstrap.connection_changed()
 
     async def _cut(self, peer_id: ID) -> None:
@@ -169,23 +184,23 @@ class Libp2pHost:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """With gossip and dialling at work."""
-        async with background_trio_service(self._gossip.pubsub), background_trio_service(self._gossip.router):
+        async with contained_service(self._gossip.pubsub), contained_service(self._gossip.router):
             await self._gossip.pubsub.wait_until_ready()
             await self._nursery.start(self._bootstrap.run)
             yield
 
 
 class _Notifee(INotifee):
-    """Tells the dialling tasks of connections that come and go."""
+    """Tells the host of connections that come and go."""
 
-    def __init__(self, bootstrap: Bootstrap) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, host: Libp2pHost) -> None:
+        self._host = host
 
     async def connected(self, network: INetwork, conn: INetConn) -> None:
-        self._bootstrap.connection_changed()
+        self._host.connection_changed(conn.muxed_conn.peer_id)
 
     async def disconnected(self, network: INetwork, conn: INetConn) -> None:
-        self._bootstrap.connection_changed()
+        self._host.connection_changed(conn.muxed_conn.peer_id)
 
     async def opened_stream(self, network: INetwork, stream: INetStream) -> None:
         pass
@@ -213,6 +228,7 @@ async def open_host(secret: bytes, listen: Sequence[str] = ("/ip4/127.0.0.1/tcp/
     """
     _quiet()
     calm_windows()
+    keep_frames_whole()
     addresses = [_listen_address(text) for text in listen]
     keys = key_pair_of(secret)
     noise = NoiseTransport(keys, noise_privkey=create_new_key_pair().private_key)
@@ -224,25 +240,54 @@ async def open_host(secret: bytes, listen: Sequence[str] = ("/ip4/127.0.0.1/tcp/
     )
     gate = Gate()
     network: Any = host.get_network()
+    network.retry_config = RetryConfig(max_retries=0)  # the pauses between attempts are Bootstrap's
     gate.guard(network.upgrader)
     contain_handlers(host)
+    release_incoming(network)
+    failure: Exception | None = None
     async with _listening(host, addresses), trio.open_nursery() as nursery:
         running = Libp2pHost(host, nursery, gate)
         async with running.running():
-            yield running
+            try:
+                yield running
+            except Exception as error:  # raised again below, else the nurseries in between wrap it once each
+                failure = error
             nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 @asynccontextmanager
 async def _listening(host: IHost, addresses: list[Multiaddr]) -> AsyncIterator[None]:
     for address in addresses:
         _probe(address)
-    async with host.run(addresses):
-        if len(host.get_addrs()) == 0:
-            raise ConfigError(
-                f"Nothing listens on {', '.join(map(str, addresses))}.", "Name an address of this machine."
-            )
-        yield
+    network: Any = host.get_network()
+    async with contained_service(network):
+        try:
+            await network.listen(*addresses)
+            if len(host.get_addrs()) == 0:
+                raise ConfigError(
+                    f"Nothing listens on {', '.join(map(str, addresses))}.", "Name an address of this machine."
+                )
+            yield
+        finally:
+            await _close(network)
+
+
+async def _close(network: Any) -> None:
+    """Say goodbye and give the port back: py-libp2p's listeners are tasks of the whole process, and outlive a host that
+    is cancelled."""
+    with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_TIMEOUT):
+        async with trio.open_nursery() as nursery:
+            for closable in [*network.listeners.values(), *network.get_connections()]:
+                nursery.start_soon(_close_one, closable)
+
+
+async def _close_one(closable: Any) -> None:
+    try:
+        await closable.close()
+    except Exception as error:
+        _log.debug("closing %r failed: %r", closable, error)
 
 
 def _probe(address: Multiaddr) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import trio
 from libp2p.exceptions import BaseLibp2pError
@@ -10,6 +11,10 @@ from libp2p.network.stream.net_stream import NetStream
 
 PIECE = 64 * 1024
 """Bytes that one write of py-libp2p sends whole; larger ones can be mixed with another task's (notes of 0.8.1)."""
+
+
+WINDOW_POLL = 0.005
+"""Seconds between two looks at a window that is used up: py-libp2p announces no grants."""
 
 
 class Libp2pStream:
@@ -23,10 +28,20 @@ class Libp2pStream:
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of it."""
         async with self._writing:
-            view = memoryview(data)
-            for start in range(0, len(view), PIECE):
+            rest = memoryview(data).cast("B")
+            while rest:
                 with self._translated():
-                    await self._stream.write(bytes(view[start : start + PIECE]))
+                    size = min(PIECE, await self._room())
+                    await self._stream.write(bytes(rest[:size]))
+                rest = rest[size:]
+
+    async def _room(self) -> int:
+        """Wait until the other side grants bytes, however long: py-libp2p itself resets a stream whose reader pauses
+        for 5 seconds, which a full disk or a long computation can make an honest one do."""
+        muxed: Any = self._stream.muxed_stream
+        while muxed.send_window <= 0 and not muxed.send_closed and not muxed.closed and not self._closed:
+            await trio.sleep(WINDOW_POLL)
+        return max(1, int(muxed.send_window))
 
     async def send_eof(self) -> None:
         """Close the writing direction."""

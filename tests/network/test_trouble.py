@@ -1,0 +1,138 @@
+"""What breaks a host of py-libp2p as it comes: each was seen before it was mended (see hardening.py)."""
+
+import random
+
+import pytest
+import trio
+import trio.testing
+from libp2p.tools.anyio_service import Service
+
+from swarmp2p.core.types import Address
+from swarmp2p.identity import Key
+from swarmp2p.network.hardening import AFTERGLOW, contained_service
+from swarmp2p.network.host import Libp2pHost, open_host
+from swarmp2p.network.interface import Stream
+from tests.network.test_host import SEED, converse, echo, hosts, key
+
+
+async def reconnect(a: Libp2pHost, b: Libp2pHost) -> None:
+    """Cut b's connections and wait until it has dialled again."""
+    a.set_members(frozenset())
+    await a.wait_disconnected(b.address)
+    await b.wait_disconnected(a.address)
+    a.set_members(None)
+    await b.wait_connected([a.address])
+    await a.wait_connected([b.address])
+
+
+async def test_every_address_of_a_member_is_tried() -> None:
+    async with open_host(key("a").secret) as a, open_host(key("b").secret) as b:
+        where, _, peer = a.multiaddrs()[0].rpartition("/p2p/")
+        nowhere = f"/ip4/127.0.0.2/tcp/{where.rpartition('/')[2]}/p2p/{peer}"
+        for order in ([nowhere, a.multiaddrs()[0]], [a.multiaddrs()[0], nowhere]):
+            b.know(order)
+            with trio.fail_after(10):
+                await b.wait_connected([a.address])
+            b.forget(a.address)
+            a.set_members(frozenset())
+            await b.wait_disconnected(a.address)
+            a.set_members(None)
+
+
+async def test_why_a_dial_fails_is_said() -> None:
+    async with open_host(key("a").secret) as a, open_host(key("b").secret) as b:
+        b.know([a.multiaddrs()[0].replace("127.0.0.1", "127.0.0.3")])
+        with trio.fail_after(10):
+            while not (problem := b.status().targets[0].problem):
+                await trio.testing.wait_all_tasks_blocked(0.01)
+        assert "refused" in problem.lower() or "connect" in problem.lower()
+
+
+async def test_incoming_connections_give_their_permit_back() -> None:
+    async with hosts(2) as (a, b):
+        for _ in range(4):
+            await reconnect(a, b)
+        permits = a._network._inbound_limiter
+        with trio.fail_after(AFTERGLOW + 10):
+            while permits.borrowed_tokens > 1:
+                await trio.testing.wait_all_tasks_blocked(0.05)
+
+
+async def test_cancelled_writes_cost_their_own_stream_only() -> None:
+    print("seed", SEED)
+    chance = random.Random(SEED)
+    async with hosts(2) as (a, b):
+        a.handle("/test/echo", echo)
+        witness = await b.open_stream(a.address, "/test/echo")  # lives as long as the connection does
+        for _ in range(25):
+            with trio.move_on_after(chance.uniform(0.001, 0.03)):
+                await converse(b, a.address, bytes(8 << 20))
+        await witness.send_all(b"still the same connection")
+        assert await witness.receive_some(100) == b"still the same connection"
+
+
+async def test_a_reader_that_pauses_long_loses_nothing() -> None:
+    async with hosts(2) as (a, b):
+        heard: list[int] = []
+        done = trio.Event()
+
+        async def hesitate(stream: Stream, _: Address) -> None:
+            await trio.sleep(5.5)  # the fault is one of real time: py-libp2p gives up after 5 seconds
+            while data := await stream.receive_some(65_536):
+                heard.append(len(data))
+            done.set()
+
+        a.handle("/test/slow", hesitate)
+        stream = await b.open_stream(a.address, "/test/slow")
+        await stream.send_all(bytes(3 << 20))
+        await stream.send_eof()
+        await done.wait()
+        assert sum(heard) == 3 << 20
+
+
+async def test_an_exception_in_the_block_comes_out_as_it_is() -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with open_host(key("a").secret):
+            raise KeyError("mine")
+
+
+async def test_a_peer_that_restarts_is_found_again_at_once() -> None:
+    secret = Key.from_seed("restarts").secret
+    with trio.fail_after(30):
+        async with open_host(key("b").secret) as b:
+            async with open_host(secret) as a:
+                where = a.multiaddrs()[0].rpartition("/p2p/")[0]
+                b.know(a.multiaddrs())
+                await b.wait_connected([a.address])
+            await b.wait_disconnected(a.address)
+            began = trio.current_time()
+            async with open_host(secret, [where]) as again:
+                again.handle("/test/echo", echo)
+                await b.wait_connected([again.address])
+                print(f"reconnected after {trio.current_time() - began:.2f} s")
+                assert await converse(b, again.address, b"hello again") == b"hello again"
+
+
+async def test_a_background_task_that_fails_takes_nothing_with_it() -> None:
+    beats: list[int] = []
+    second = trio.Event()
+
+    class Fragile(Service):
+        async def run(self) -> None:
+            self.manager.run_task(self.fail)
+            self.manager.run_daemon_task(self.beat)
+            await self.manager.wait_finished()
+
+        async def fail(self) -> None:
+            raise LookupError("a bug")
+
+        async def beat(self) -> None:
+            beats.append(1)
+            if len(beats) == 1:
+                raise LookupError("a bug in a daemon")
+            second.set()
+            await trio.sleep_forever()
+
+    with trio.fail_after(10):
+        async with contained_service(Fragile()):
+            await second.wait()
