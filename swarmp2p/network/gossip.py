@@ -17,7 +17,11 @@ from swarmp2p.network.peer_ids import address_of_peer
 
 _log = logging.getLogger(__name__)
 
-DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 12
+DEGREE, DEGREE_LOW, DEGREE_HIGH = 5, 4, 256
+"""A peer asks for links up to 5 when it has fewer than 4, and takes all that it is asked for (256: as many as a swarm has
+members). py-libp2p's pruning is not used: of 16 peers, those that all the others had pruned got no messages for a minute."""
+BACK_OFF = 5
+"""Seconds before a link that was refused or given up is asked for again; py-libp2p's default is 60."""
 HEARTBEAT = 1
 """Seconds; py-libp2p's default of 120 repairs a mesh only after minutes."""
 MAX_FRAME = 256 * 1024
@@ -43,16 +47,43 @@ class _Bucket:
         return True
 
 
+class _Router(GossipSub):
+    """Gossipsub that sends each peer the control messages that are for it."""
+
+    async def _emit_control_msgs(
+        self,
+        peers_to_graft: dict[ID, list[str]],
+        peers_to_prune: dict[ID, list[str]],
+        peers_to_gossip: dict[ID, dict[str, list[bytes]]],
+    ) -> None:
+        # One peer at a time: py-libp2p's loop sends each peer also what it collected for those before.
+        for peer in dict.fromkeys([*peers_to_graft, *peers_to_prune, *peers_to_gossip]):
+            await super()._emit_control_msgs(
+                {peer: peers_to_graft[peer]} if peer in peers_to_graft else {},
+                {peer: peers_to_prune[peer]} if peer in peers_to_prune else {},
+                {peer: peers_to_gossip[peer]} if peer in peers_to_gossip else {},
+            )
+
+    def _perform_opportunistic_grafting(self, topic: str, peers_to_graft: dict[ID, list[str]]) -> int:
+        """None: scores are all zero without weights, so that it linked everybody to everybody."""
+        return 0
+
+    async def _maintain_mesh_quality(self, topic: str) -> None:
+        """Not done: it replaces links by scores as well."""
+
+
 class Gossip:
     """Topics of one host."""
 
-    def __init__(self, host: IHost) -> None:
-        router = GossipSub(
+    def __init__(self, host: IHost, admits: Callable[[Address], bool]) -> None:
+        router = _Router(
             protocols=[PROTOCOL_ID_V12, PROTOCOL_ID_V11, PROTOCOL_ID],
             degree=DEGREE,
             degree_low=DEGREE_LOW,
             degree_high=DEGREE_HIGH,
             heartbeat_interval=HEARTBEAT,
+            prune_back_off=BACK_OFF,
+            unsubscribe_back_off=BACK_OFF,
             adaptive_gossip_enabled=False,  # it slows the heartbeat to a minute just when the network is in trouble
             spam_protection_enabled=False,  # its 10 messages a second would hang rounds; the limit here is per author
             eclipse_protection_enabled=False,  # members behind one address are normal, and are members by their key
@@ -61,6 +92,7 @@ class Gossip:
         self.router = router
         self.dropped = 0
         self._me = host.get_id()
+        self._admits = admits
         self._topics: set[str] = set()
         self._sending = trio.Lock()
         self._rates: defaultdict[Address, _Bucket] = defaultdict(_Bucket)
@@ -90,6 +122,8 @@ class Gossip:
                 return False
             if message.from_id == self._me.to_bytes():
                 return True
+            if not self._admits(author):  # a member passes on what another key signed
+                return False
             if not self._rates[author].take():
                 _log.info("0x%s sends too much; dropped a message", author.hex())
                 return False
@@ -115,8 +149,11 @@ class Gossip:
             if author is None or message.from_id == self._me.to_bytes():
                 continue
             if own.statistics().open_receive_channels == 1:
-                await self.pubsub.unsubscribe(topic)
                 self._topics.discard(topic)
+                try:
+                    await self.pubsub.unsubscribe(topic)
+                except Exception as error:
+                    _log.info("leaving %s failed: %r", topic, error)
                 return
             try:
                 sender.send_nowait((author, bytes(message.data)))

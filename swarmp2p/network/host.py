@@ -54,8 +54,8 @@ class Libp2pHost:
         self._network: Any = host.get_network()
         self._nursery = nursery
         self._gate = gate
-        self._gossip = Gossip(host)
-        self._bootstrap = Bootstrap(host, self._may_dial)
+        self._gossip = Gossip(host, self._admits)
+        self._bootstrap = Bootstrap(host, self._admits)
         address = address_of_peer(host.get_id())
         if address is None:
             raise ConfigError("The host's key is not secp256k1.")
@@ -71,7 +71,7 @@ class Libp2pHost:
         """Where others reach us."""
         return [str(multiaddr) for multiaddr in self._host.get_addrs()]
 
-    def _may_dial(self, address: Address) -> bool:
+    def _admits(self, address: Address) -> bool:
         return self._gate.members is None or address in self._gate.members
 
     def set_members(self, members: frozenset[Address] | None) -> None:

@@ -5,14 +5,17 @@ import random
 import pytest
 import trio
 import trio.testing
+from libp2p.pubsub.pb import rpc_pb2
 from libp2p.tools.anyio_service import Service
 
 from swarmp2p.core.types import Address
 from swarmp2p.identity import Key
+from swarmp2p.network.gossip import HEARTBEAT
 from swarmp2p.network.hardening import AFTERGLOW, contained_service
 from swarmp2p.network.host import Libp2pHost, open_host
 from swarmp2p.network.interface import Stream
-from tests.network.test_host import SEED, converse, echo, hosts, key
+from swarmp2p.network.peer_ids import peer_id_of
+from tests.network.test_host import SEED, TOPIC, converse, echo, hosts, key
 
 
 async def reconnect(a: Libp2pHost, b: Libp2pHost) -> None:
@@ -136,3 +139,30 @@ async def test_a_background_task_that_fails_takes_nothing_with_it() -> None:
     with trio.fail_after(10):
         async with contained_service(Fragile()):
             await second.wait()
+
+
+async def test_a_star_of_many_peers_loses_no_message() -> None:
+    async with hosts(14) as peers:
+        hub, *leaves = peers
+        inboxes = [host.subscribe(TOPIC, lambda author, data: True) for host in peers]
+        await hub.wait_subscribers(TOPIC, [leaf.address for leaf in leaves])
+        for leaf in leaves:
+            await leaf.wait_subscribers(TOPIC, [hub.address])
+        await trio.sleep(2.5 * HEARTBEAT)  # gossipsub prunes links at its heartbeats, which have no event
+        await leaves[0].publish(TOPIC, b"from a leaf")
+        with trio.fail_after(10):
+            for host, inbox in zip(peers, inboxes, strict=True):
+                if host is not leaves[0]:
+                    assert await inbox.receive() == (leaves[0].address, b"from a leaf")
+
+
+async def test_what_a_stranger_signed_is_not_passed_on() -> None:
+    async with open_host(key("a").secret) as a:
+        stranger, member = key("stranger"), key("member")
+        check = a._gossip._checked(lambda author, data: True)
+        a.set_members(frozenset([member.address]))
+        forwarder = peer_id_of(member.public)
+        for author, accepted in ((stranger, False), (member, True)):
+            message = rpc_pb2.Message(from_id=peer_id_of(author.public).to_bytes(), data=b"x", topicIDs=[TOPIC])
+            assert check(forwarder, message) is accepted
+        assert stranger.address not in a._gossip._rates
