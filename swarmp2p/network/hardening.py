@@ -167,6 +167,15 @@ def release_incoming(network: Any) -> None:
     network._handle_inbound_connection = handle_and_end
 
 
+def stay_with_known(network: Any) -> None:
+    """Let Bootstrap alone decide whom to dial: py-libp2p dials, by itself, addresses that other peers claim to have."""
+
+    async def dial_nobody() -> None:
+        await trio.lowlevel.checkpoint()
+
+    network.auto_connector.maybe_connect = dial_nobody
+
+
 class _ContainingManager(TrioManager):
     """Runs a service of py-libp2p so that a background task that fails takes nothing else with it."""
 

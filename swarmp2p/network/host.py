@@ -1,7 +1,6 @@
 """The libp2p host: TCP, Noise, Yamux; hardened, gated, and always dialling."""
 
 import contextlib
-import errno
 import logging
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -20,10 +19,10 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
-from multiaddr.exceptions import Error as MultiaddrError
 
-from swarmp2p.core.errors import ConfigError, PeerUnreachable, PortInUse
+from swarmp2p.core.errors import ConfigError, PeerUnreachable
 from swarmp2p.core.types import Address
+from swarmp2p.network.addresses import announced, listen_address, probe
 from swarmp2p.network.bootstrap import Bootstrap
 from swarmp2p.network.gossip import Gossip
 from swarmp2p.network.hardening import (
@@ -33,6 +32,7 @@ from swarmp2p.network.hardening import (
     contained_service,
     keep_frames_whole,
     release_incoming,
+    stay_with_known,
 )
 from swarmp2p.network.interface import Messages, NetworkStatus, Stream, StreamHandler, Validator
 from swarmp2p.network.peer_ids import address_of_peer, key_pair_of
@@ -229,7 +229,7 @@ async def open_host(secret: bytes, listen: Sequence[str] = ("/ip4/127.0.0.1/tcp/
     _quiet()
     calm_windows()
     keep_frames_whole()
-    addresses = [_listen_address(text) for text in listen]
+    addresses = [listen_address(text) for text in listen]
     keys = key_pair_of(secret)
     noise = NoiseTransport(keys, noise_privkey=create_new_key_pair().private_key)
     host = new_host(
@@ -237,6 +237,8 @@ async def open_host(secret: bytes, listen: Sequence[str] = ("/ip4/127.0.0.1/tcp/
         sec_opt={NOISE: noise},  # nothing else: py-libp2p's defaults offer plaintext, in which anybody is anybody
         muxer_opt={TProtocol(YAMUX): Yamux},
         listen_addrs=addresses,
+        addrs_factory=announced,
+        disable_identify_address_discovery=True,
     )
     gate = Gate()
     network: Any = host.get_network()
@@ -244,6 +246,7 @@ async def open_host(secret: bytes, listen: Sequence[str] = ("/ip4/127.0.0.1/tcp/
     gate.guard(network.upgrader)
     contain_handlers(host)
     release_incoming(network)
+    stay_with_known(network)
     failure: Exception | None = None
     async with _listening(host, addresses), trio.open_nursery() as nursery:
         running = Libp2pHost(host, nursery, gate)
@@ -260,7 +263,7 @@ async def open_host(secret: bytes, listen: Sequence[str] = ("/ip4/127.0.0.1/tcp/
 @asynccontextmanager
 async def _listening(host: IHost, addresses: list[Multiaddr]) -> AsyncIterator[None]:
     for address in addresses:
-        _probe(address)
+        probe(address)
     network: Any = host.get_network()
     async with contained_service(network):
         try:
@@ -288,38 +291,6 @@ async def _close_one(closable: Any) -> None:
         await closable.close()
     except Exception as error:
         _log.debug("closing %r failed: %r", closable, error)
-
-
-def _probe(address: Multiaddr) -> None:
-    """py-libp2p only logs that it cannot listen; find out before, with an error that says what to do."""
-    import socket
-
-    family = socket.AF_INET6 if any(p.name == "ip6" for p in address.protocols()) else socket.AF_INET
-    where = str(address.value_for_protocol("ip6" if family == socket.AF_INET6 else "ip4"))
-    port = int(str(address.value_for_protocol("tcp")))
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((where, port))
-            probe.listen(1)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUse(
-                    f"Port {port} on {where} is in use.", "Stop what uses it, or listen elsewhere."
-                ) from None
-            raise ConfigError(f"{address} cannot be listened on: {error.strerror}.", "Name another address.") from None
-
-
-def _listen_address(text: str) -> Multiaddr:
-    mend = "Write it like /ip4/0.0.0.0/tcp/4001; port 0 takes a free one."
-    try:
-        address = Multiaddr(text)
-        names = [protocol.name for protocol in address.protocols()]
-    except (MultiaddrError, ValueError) as error:
-        raise ConfigError(f"{text!r} cannot be listened on: {error}.", mend) from None
-    if names not in (["ip4", "tcp"], ["ip6", "tcp"]):
-        raise ConfigError(f"{text!r} cannot be listened on.", mend)
-    return address
 
 
 def _quiet() -> None:
