@@ -13,6 +13,7 @@ from libp2p.crypto.x25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.config import RetryConfig
+from libp2p.network.connection import swarm_connection
 from libp2p.peer.id import ID
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
@@ -299,3 +300,5 @@ def _quiet() -> None:
     logger.setLevel(logging.CRITICAL)
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
+    # One module logs to the root logger, whose first message would configure the whole program's logging.
+    swarm_connection.logging = logger  # type: ignore[assignment, attr-defined]

@@ -15,6 +15,7 @@ from swarmp2p.identity import Key
 from swarmp2p.network.host import Libp2pHost, open_host
 from swarmp2p.network.interface import Stream
 from swarmp2p.network.peer_ids import address_of_peer, peer_id_of
+from swarmp2p.testing.network_checks import check_host
 
 TOPIC = "/swarmp2p/1/1/0x00/test"
 SEED = 20_261_126
@@ -58,6 +59,10 @@ async def converse(host: Libp2pHost, peer: Address, data: bytes) -> bytes:
             received += piece
     await stream.aclose()
     return bytes(received)
+
+
+async def test_it_does_what_a_host_has_to() -> None:
+    await check_host(open_host)
 
 
 async def test_gossip_reaches_all_with_its_author() -> None:

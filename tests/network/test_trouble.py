@@ -1,5 +1,6 @@
 """What breaks a host of py-libp2p as it comes: each was seen before it was mended (see hardening.py)."""
 
+import logging
 import random
 
 import pytest
@@ -166,3 +167,12 @@ async def test_what_a_stranger_signed_is_not_passed_on() -> None:
             message = rpc_pb2.Message(from_id=peer_id_of(author.public).to_bytes(), data=b"x", topicIDs=[TOPIC])
             assert check(forwarder, message) is accepted
         assert stranger.address not in a._gossip._rates
+
+
+async def test_the_programs_logging_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    configured: list[object] = []
+    monkeypatch.setattr(logging, "basicConfig", lambda **options: configured.append(options))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    async with hosts(2) as (a, b):
+        await reconnect(a, b)
+    assert not configured
