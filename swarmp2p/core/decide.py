@@ -50,6 +50,7 @@ def decide(view: View, store: Store, config: Config, knobs: Knobs, now: float, k
         else:
             actions += merging(view, store, config, knobs, me, now, keccak)
             actions += _training(view, store, config, me)
+            actions += _ready(view, store, me)
     actions += _advance(view, store, config, knobs, me, now, keccak)
     return tuple(dict.fromkeys(actions))
 
@@ -86,6 +87,13 @@ def _collecting(view: View, store: Store, config: Config, me: Member) -> list[Ac
         return [SendUpdate(view.round, update.digest, min(update.weight, me.max_weight), metric, flags)]
     training = _training(view, store, config, me)
     return [SendReady(view.round), *training] if training and me.status is Status.IDLE else training
+
+
+def _ready(view: View, store: Store, me: Member) -> list[Action]:
+    """Have the next round wait for an IDLE member that came too late for this one. Without it, rounds that are aborted and
+    begun again by the others, with the updates that they have, could leave it out for ever."""
+    late = me.status is Status.IDLE and not view.submitted >> me.index & 1 and store.applied == view.head
+    return [SendReady(view.round)] if late else []
 
 
 def _training(view: View, store: Store, config: Config, me: Member) -> list[Action]:

@@ -74,6 +74,10 @@ def _never_says_ready(*arguments: Any) -> list[Any]:
     return [action for action in _collecting(*arguments) if not isinstance(action, SendReady)]
 
 
+def _nothing(*_: Any) -> list[Any]:
+    return []
+
+
 def _excludes_on_one_objection(view: Any, current: RoundStore, config: Any) -> Bitmap:
     excluded = _excluded_mask(view, current, config)
     for by_key in current.signed.values():
@@ -107,7 +111,10 @@ PLANTS = {
         ((observe, "claimed", _counts_unequal_claims), (decide_merging, "claimed", _counts_unequal_claims)),
     ),
     "recompute-waiting": Plant("an extension waits for nobody else", contract=_RecomputesOnExtension),
-    "returners": Plant("a member that comes back is not waited for", ((decide, "_collecting", _never_says_ready),)),
+    "returners": Plant(
+        "a member that comes back is not waited for",
+        ((decide, "_collecting", _never_says_ready), (decide, "_ready", _nothing)),
+    ),
     "heads": Plant("the seal counts heads, not those waited for", contract=_CountsHeads),
     "floor": Plant("a merge must include minUpdates updates", contract=_FloorOfMinUpdates),
     "no-extension": Plant("an incomplete round is never extended", contract=_NoExtension),
