@@ -4,6 +4,7 @@ It overrides private methods, which is why pyproject pins the version.
 """
 
 import logging
+import socket
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,6 +37,9 @@ AFTERGLOW = 1.0
 """Seconds that py-libp2p gets to clean up after an incoming connection has closed."""
 DAEMON_PAUSE = 1.0
 """Seconds before a background task of py-libp2p that failed is started again."""
+
+SILENCE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
+"""Seconds (the last: milliseconds) after which a machine that says nothing at all counts as gone: tcp(7)."""
 
 WINDOW_PIECE = 64 * 1024
 """Bytes read before the sender is granted them again: a quarter of Yamux's first window."""
@@ -70,6 +74,24 @@ class Gate:
             return secured
 
         upgrader.upgrade_security = upgrade_security
+
+
+def notice_silence(upgrader: Any) -> None:
+    """Give up connections to machines that lost power or their network: these send no farewell, and a connection that
+    is believed alive would be preferred to the new one that they open when they are back."""
+    upgrade = upgrader.upgrade_security
+
+    async def upgrade_watched(raw_conn: Any, *args: Any, **kwargs: Any) -> ISecureConn:
+        stream = getattr(getattr(raw_conn, "stream", None), "stream", None)
+        if isinstance(stream, trio.SocketStream):
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in SILENCE.items():
+                if hasattr(socket, name):  # each system has its own choice of them
+                    stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        secured: ISecureConn = await upgrade(raw_conn, *args, **kwargs)
+        return secured
+
+    upgrader.upgrade_security = upgrade_watched
 
 
 def contain_handlers(host: IHost) -> None:
@@ -201,13 +223,22 @@ class _ContainingManager(TrioManager):
 
 @asynccontextmanager
 async def contained_service(service: Service) -> AsyncIterator[None]:
-    """A service of py-libp2p, running, its background tasks contained."""
+    """A service of py-libp2p, running, its background tasks contained.
+
+    Cancellation reaches it only by way of the block that it serves: cancelled at the same instant, its tasks would drop
+    connections that the block's end still has to close, and the other side would go on talking to nobody.
+    """
+
+    async def run() -> None:
+        with trio.CancelScope(shield=True):
+            await manager.run()
+
     async with trio.open_nursery() as nursery:
         manager = _ContainingManager(service)
         service._manager = manager
-        nursery.start_soon(manager.run)
-        await manager.wait_started()
+        nursery.start_soon(run)
         try:
+            await manager.wait_started()
             yield
         finally:
             with trio.CancelScope(shield=True):

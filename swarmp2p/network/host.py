@@ -32,6 +32,7 @@ from swarmp2p.network.hardening import (
     contain_handlers,
     contained_service,
     keep_frames_whole,
+    notice_silence,
     release_incoming,
     stay_with_known,
 )
@@ -245,6 +246,7 @@ async def open_host(secret: bytes, listen: Sequence[str] = ("/ip4/127.0.0.1/tcp/
     network: Any = host.get_network()
     network.retry_config = RetryConfig(max_retries=0)  # the pauses between attempts are Bootstrap's
     gate.guard(network.upgrader)
+    notice_silence(network.upgrader)
     contain_handlers(host)
     release_incoming(network)
     stay_with_known(network)

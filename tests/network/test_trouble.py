@@ -2,17 +2,21 @@
 
 import logging
 import random
+import socket
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from libp2p.io.trio import TrioTCPStream
+from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.tools.anyio_service import Service
 
 from swarmp2p.core.types import Address
 from swarmp2p.identity import Key
 from swarmp2p.network.gossip import HEARTBEAT
-from swarmp2p.network.hardening import AFTERGLOW, contained_service
+from swarmp2p.network.hardening import AFTERGLOW, SILENCE, contained_service, notice_silence
 from swarmp2p.network.host import Libp2pHost, open_host
 from swarmp2p.network.interface import Stream
 from swarmp2p.network.peer_ids import peer_id_of
@@ -115,6 +119,39 @@ async def test_a_peer_that_restarts_is_found_again_at_once() -> None:
                 await b.wait_connected([again.address])
                 print(f"reconnected after {trio.current_time() - began:.2f} s")
                 assert await converse(b, again.address, b"hello again") == b"hello again"
+
+
+async def test_a_host_that_is_cancelled_says_goodbye() -> None:
+    """Else the others keep connections that nobody reads, and prefer them to the ones that it opens when it is back."""
+    async with open_host(key("a").secret) as a:
+        b_address = key("b").address
+        for _ in range(8):
+            with trio.fail_after(10), trio.CancelScope() as scope:
+                async with open_host(key("b").secret) as b:
+                    b.know(a.multiaddrs())
+                    await a.wait_connected([b_address])
+                    await b.wait_connected([a.address])
+                    scope.cancel()
+                    await trio.sleep_forever()
+            with trio.fail_after(5):
+                await a.wait_disconnected(b_address)
+
+
+async def test_the_system_watches_for_machines_that_went_silent() -> None:
+    class Upgrader:
+        async def upgrade_security(self, raw_conn: Any) -> Any:
+            return raw_conn
+
+    upgrader = Upgrader()
+    notice_silence(upgrader)
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    stream = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+    async with listener, stream:
+        await upgrader.upgrade_security(RawConnection(TrioTCPStream(stream), initiator=True))
+        assert stream.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        for name, value in SILENCE.items():
+            if hasattr(socket, name):
+                assert stream.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
 
 
 async def test_a_background_task_that_fails_takes_nothing_with_it() -> None:

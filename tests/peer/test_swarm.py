@@ -80,6 +80,44 @@ def test_ctrl_c_ends_the_blocking_form_and_it_carries_on(tmp_path: Path) -> None
         assert len(heads) == 1
 
 
+def test_a_peer_that_is_cancelled_at_any_step_carries_on(tmp_path: Path) -> None:
+    """Both in one program: bob is cancelled at each kind of step, once, and opened again."""
+    hit: list[str] = []
+    rounds: dict[str, list[int]] = {"alice": [], "bob": []}
+    heads = set()
+
+    async def take_part(swarm: LocalSwarm, name: str, number: float, on_step: Any = None) -> None:
+        async with SwarmPeer.open(
+            swarm.manifest, learner=Average(number), weight=10, **swarm.options(name), on_step=on_step
+        ) as peer:
+            async for round_ in peer.rounds():
+                rounds[name].append(round_.number)
+            heads.add(str(peer.head))
+
+    async def until_a_new_step(swarm: LocalSwarm) -> None:
+        def cancel(step: str, _round: int, _rank: int | None) -> None:
+            if step not in hit and not scope.cancel_called:
+                hit.append(step)
+                scope.cancel()
+
+        with trio.CancelScope() as scope:
+            await take_part(swarm, "bob", 3.0, cancel)
+
+    async def both(swarm: LocalSwarm) -> None:
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(take_part, swarm, "alice", 1.0)
+                while not heads:
+                    await until_a_new_step(swarm)
+
+    with local_swarm({"mean": np.zeros(3, np.float32)}, ["alice", "bob"], rounds=24, folder=tmp_path) as swarm:
+        trio.run(both, swarm)
+    assert {"train", "publish", "submit", "fetch", "claim", "attest", "apply"} <= set(hit)
+    assert len(heads) == 1
+    for applied in rounds.values():
+        assert applied == sorted(applied)
+
+
 class Wider(Average):
     """Not the swarm's model."""
 
