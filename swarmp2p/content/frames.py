@@ -102,18 +102,19 @@ class FrameReader:
         """The next frame, or None at the end of the stream between two frames.
 
         Raises:
-            BadFrame: too long, of unknown type, or cut off.
-            OSError, trio.BrokenResourceError, trio.ClosedResourceError: the stream broke.
+            BadFrame: too long, or of unknown type.
+            OSError, trio.BrokenResourceError, trio.ClosedResourceError: the stream broke, or ended within a frame: the
+                other side was killed, which is no lie.
         """
         if not await self._fill(_LENGTH.size):
             if self._buffer:
-                raise BadFrame("the stream ended within a frame")
+                raise ConnectionError("the stream ended within a frame")
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
         if not 1 <= length <= self._limit:
             raise BadFrame(f"a frame of {length} bytes, where at most {self._limit} are allowed")
         if not await self._fill(_LENGTH.size + length):
-            raise BadFrame("the stream ended within a frame")
+            raise ConnectionError("the stream ended within a frame")
         with memoryview(self._buffer) as view:
             tag = view[_LENGTH.size]
             body = bytes(view[_LENGTH.size + 1 : _LENGTH.size + length])

@@ -125,6 +125,29 @@ async def test_a_source_that_dies_in_mid_file(make: Make, nursery: trio.Nursery)
     assert carrier.opened == [ORIGIN, ORIGIN, OTHER]
 
 
+async def test_a_source_that_is_killed_within_a_frame_is_no_liar(make: Make, nursery: trio.Nursery) -> None:
+    """It will be back, and then nobody else may have what it published."""
+    serve, file = holder(make("origin"))
+    killed = False
+
+    def kill(data: bytes) -> bytes | None:
+        nonlocal killed
+        if killed or not sent_chunk(data):
+            return None if killed else data
+        killed = True
+        return data[:1000]
+
+    mine = make("mine")
+    carrier = Memory(nursery, {ORIGIN: tampered(serve, kill)})
+    fetcher = Fetcher(mine, carrier, limits=QUICK)
+    with pytest.raises(ContentUnavailable, match="ended within a frame"):
+        await fetcher.fetch_file(file.digest, file.size)
+    assert fetcher.distrusted() == set()
+    carrier.peers[ORIGIN] = serve
+    await fetcher.fetch_file(file.digest, file.size)
+    assert mine.read(file.digest) == DATA
+
+
 @pytest.mark.parametrize("kind", [Kind.CHUNK, Kind.LIST])
 async def test_a_lying_source_is_found_out_logged_and_not_asked_again(
     make: Make, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture, kind: Kind
