@@ -43,7 +43,8 @@ class EmbeddedPart:
         self.folder = folder
         self.data_path = folder / "data"
         self._size = record.size
-        self._spans: dict[Digest, Span] = {span.name: span for span in record.spans}
+        # By place too: slices with the same content have the same name, such as those of a layer that is all zero.
+        self._spans: dict[tuple[Digest, int], Span] = {(span.name, span.first): span for span in record.spans}
         self._spend, self._announce, self._finished, self._dropped = spend, announce, finished, dropped
         self._leaves: list[bytes | None] = [None] * chunk_count(record.size)
         self._lock = threading.RLock()
@@ -203,13 +204,10 @@ class EmbeddedPart:
         """Write a new span down and announce it."""
         with self._lock:
             self._open_handle()
-            if self._spans.get(span.name) != span:
-                if self._final is not None:  # now the store's file; it writes its own record
-                    self._spans = {**self._spans, span.name: span}
-                    self._announce(self, span)
-                    return
-                grown = {**self._spans, span.name: span}
-                write_atomically(self.folder / "record", Record(self._size, tuple(grown.values())).encode())
+            if (span.name, span.first) not in self._spans:
+                grown = {**self._spans, (span.name, span.first): span}
+                if self._final is None:  # else it is the store's file, which writes its own record
+                    write_atomically(self.folder / "record", Record(self._size, tuple(grown.values())).encode())
                 self._spans = grown
         self._announce(self, span)
 

@@ -18,7 +18,7 @@ def check_content_store(maker: Callable[[], ContentStore]) -> None:
     Args:
         maker: makes a new empty store at each call, without a quota below 10 MiB; the check closes it.
     """
-    for check in (_check_files, _check_refusals, _check_partial_file, _check_assembly, _check_donors, _check_collect):
+    for check in (_check_files, _check_refusals, _check_partial_file, _check_assembly, _check_equal_slices, _check_donors, _check_collect):
         store = maker()
         try:
             check(store)
@@ -166,6 +166,25 @@ def _check_assembly(store: ContentStore) -> None:
     assert again.read_chunk(1) == part.read_chunk(1) == _piece(data, 1)
     third = again.seal_slice(1, 4)
     assert store.read_chunk(third, 2) == _piece(data, 3)
+
+
+def _check_equal_slices(store: ContentStore) -> None:
+    zeros = bytes(CHUNK_SIZE)
+    data = b"1" * CHUNK_SIZE + 2 * zeros + b"4" * CHUNK_SIZE
+    part = store.assemble("equal", len(data))
+    part.write_chunk(1, zeros)
+    name = part.seal_slice(1, 2)
+    target = part.target(2, hash_bytes(zeros).leaf_list, name)
+    store.put(b"something else")
+    assert store.held(name) == b"\x01", "a slice stays served when another one is to become equal to it"
+    assert store.read_chunk(name, 0) == zeros
+    assert target.missing() == [0]
+    target.write_chunk(0, zeros)
+    assert target.missing() == []
+    part.write_chunk(0, _piece(data, 0))
+    part.write_chunk(3, _piece(data, 3))
+    part.finish(hash_bytes(data).digest)
+    assert store.read(hash_bytes(data).digest) == data
 
 
 def _check_donors(store: ContentStore) -> None:

@@ -35,8 +35,8 @@ class MemoryPart:
         self._store = store
         self._size = size
         self.data: dict[int, bytes] = {}
-        self.objects: dict[Digest, tuple[int, bytes]] = {}
-        """First chunk and leaf list by name."""
+        self.objects: dict[Digest, tuple[set[int], bytes]] = {}
+        """First chunks and leaf list by name: slices with the same content have the same name."""
         self.final: Digest | None = None
         self.dropped = False
 
@@ -85,7 +85,7 @@ class MemoryPart:
         if not leaf_list:
             raise ContentUnavailable(f"Chunks {first} to {end} are not all here.")
         with self._store.lock:
-            self.objects[slice_digest(leaf_list)] = (first, leaf_list)
+            self.learn(slice_digest(leaf_list), first, leaf_list)
         return slice_digest(leaf_list)
 
     def target(self, first: int, leaf_list: bytes, name: Digest) -> "MemoryTarget":
@@ -95,7 +95,7 @@ class MemoryPart:
         if not 0 <= first <= self.chunks - len(leaf_list) // HASH_SIZE:
             raise ValueError(f"{name.hex()} does not fit")
         with self._store.lock:
-            self.objects[name] = (first, leaf_list)
+            self.learn(name, first, leaf_list)
         return MemoryTarget(self, first, leaf_list, name)
 
     def flush(self) -> None:
@@ -110,7 +110,7 @@ class MemoryPart:
                 raise ContentUnavailable(f"Chunks {self.missing()} are missing.")
             if root(leaf_list, self._size).digest != digest:
                 raise ContentCorrupt(f"The chunks do not make {digest.hex()}.")
-            self.objects[digest] = (0, leaf_list)
+            self.learn(digest, 0, leaf_list)
             self.final = digest
 
     def discard(self) -> None:
@@ -119,9 +119,17 @@ class MemoryPart:
                 self.dropped = True
                 self._store.parts = {n: p for n, p in self._store.parts.items() if p is not self}
 
-    def holds(self, name: Digest, index: int) -> bool:
-        """Whether chunk `index` of the object is here."""
-        first, leaf_list = self.objects[name]
+    def learn(self, name: Digest, first: int, leaf_list: bytes) -> None:
+        """From now on chunks from `first` on are served under this name."""
+        self.objects.setdefault(name, (set(), leaf_list))[0].add(first)
+
+    def find(self, name: Digest, index: int) -> bytes | None:
+        """Chunk `index` of the object, if it is here."""
+        firsts, leaf_list = self.objects[name]
+        return next((self.data[first + index] for first in firsts if self.holds(first, leaf_list, index)), None)
+
+    def holds(self, first: int, leaf_list: bytes, index: int) -> bool:
+        """Whether chunk `index` of the span that starts at `first` is here."""
         data = self.data.get(first + index)
         return data is not None and hashlib.sha256(data).digest() == _leaf(leaf_list, index)
 
@@ -146,7 +154,9 @@ class MemoryTarget:
     def missing(self, first: int = 0, end: int | None = None) -> list[int]:
         count = len(self._leaf_list) // HASH_SIZE
         return [
-            i for i in range(first, count if end is None else min(end, count)) if not self._part.holds(self._name, i)
+            i
+            for i in range(first, count if end is None else min(end, count))
+            if not self._part.holds(self._first, self._leaf_list, i)
         ]
 
     def write_chunk(self, index: int, data: bytes | memoryview) -> None:
@@ -234,15 +244,18 @@ class MemoryStore:
         if leaf_list is None:
             return None
         count = len(leaf_list) // HASH_SIZE
-        bits = sum(1 << i for i in range(count) if any(part.holds(name, i) for part in self._holders(name)))
+        bits = sum(1 << i for i in range(count) if self._find(name, i) is not None)
         return bits.to_bytes(-(-count // 8), "little")
 
+    def _find(self, name: Digest, index: int) -> bytes | None:
+        found = (part.find(name, index) for part in self._holders(name))
+        return next((data for data in found if data is not None), None)
+
     def read_chunk(self, name: Digest, index: int) -> bytes:
-        for part in self._holders(name):
-            first, leaf_list = part.objects[name]
-            if 0 <= index < len(leaf_list) // HASH_SIZE and part.holds(name, index):
-                return part.read_chunk(first + index)
-        raise ContentUnavailable(f"Chunk {index} of {name.hex()} is not here.", "Fetch it first.")
+        data = self._find(name, index) if index >= 0 else None
+        if data is None:
+            raise ContentUnavailable(f"Chunk {index} of {name.hex()} is not here.", "Fetch it first.")
+        return data
 
     def begin(self, digest: Digest, size: int, leaf_list: bytes) -> MemoryPart:
         if root(leaf_list, size).digest != digest:
