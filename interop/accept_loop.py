@@ -3,6 +3,7 @@
 Each line printed is a run; the last one counts those that passed and failed.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -94,7 +95,7 @@ def kills() -> Iterator[Outcome]:
             yield judge(
                 run,
                 name,
-                f"recovered in {seconds} s, back in round {back}",
+                f"recovered in {seconds or math.nan:.1f} s, back in round {back}, {run.seconds:.0f} s in all",
                 at_the_step=killed.get("step") == step,
                 recovered=seconds is not None,
                 back=back is not None,

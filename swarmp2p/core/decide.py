@@ -143,7 +143,8 @@ def _advance(
 
 
 def _stopped(view: View, store: Store, knobs: Knobs, me: Member, now: float) -> list[Action]:
-    """Report on the last head, and serve it until all whose updates are in it have reported, or for `linger`."""
+    """Report on the last head, and serve it until all ACTIVE members have reported, or for `linger`: one whose update
+    is not in it, who was late or is just back from a crash, needs it most."""
     if store.applied != view.head:
         return []
     ends = (store.stopped_seen if store.stopped_seen is not None else now) + knobs.linger
@@ -160,8 +161,8 @@ def _stopped(view: View, store: Store, knobs: Knobs, me: Member, now: float) -> 
         # A report that does not get through holds a peer for another while only: nothing depends on it.
         ends += knobs.linger
     else:
-        awaited = view.included & ~view.reported & bitmap_of(member.index for member in view.members)
-        if view.included and not awaited:
+        active = (m.index for m in view.members if m.status is Status.ACTIVE and m.expires >= now)
+        if view.reported and not bitmap_of(active) & ~view.reported:
             return [Finish()]
         wanted = []
     return [*wanted, Wake(ends)] if now < ends else [Finish()]

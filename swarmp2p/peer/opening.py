@@ -105,7 +105,11 @@ async def open_on(
     on_step: StepHook | None = None,
     content: ContentStore | None = None,
 ) -> AsyncIterator[Context]:
-    """The layers above chain and network, whichever these are."""
+    """The layers above chain and network, whichever these are.
+
+    Args:
+        content: a store that the caller opens and closes; None: the embedded one, in the home.
+    """
     clock = Clock()
     await contract.resend_pending()
     domain = await contract.domain()
@@ -116,7 +120,9 @@ async def open_on(
             f"The weight {weight} is above the {me.max_weight} that this member was invited with.",
             "Give a smaller weight, or ask for another invitation.",
         )
-    store: ContentStore = content if content is not None else await trio.to_thread.run_sync(EmbeddedStore, home.content)
+    own_store = await trio.to_thread.run_sync(EmbeddedStore, home.content) if content is None else None
+    store = own_store or content
+    assert store is not None
     try:
         context = Context(
             home=home,
@@ -142,7 +148,9 @@ async def open_on(
         context.know(manifest.bootstrap)
         yield context
     finally:
-        await trio.to_thread.run_sync(store.close)
+        if own_store is not None:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(own_store.close)
 
 
 async def enrolled(

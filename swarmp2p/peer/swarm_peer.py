@@ -69,25 +69,34 @@ class SwarmPeer:
         if weight < 1:
             raise ConfigError(f"The weight is {weight}.", "Give the number of local samples, 1 or more.")
         with unwrapped():
-            async with open_context(
-                manifest,
-                learner=learner,
-                weight=weight,
-                home=home,
-                listen=listen,
-                invitation=invitation,
-                sync_interval=sync_interval,
-                knobs=knobs,
-                on_step=on_step,
-            ) as context:
-                peer = cls(context)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(peer._drive)
-                    try:
-                        yield peer
-                    finally:
-                        nursery.cancel_scope.cancel()
-                        context.broadcast.close()
+            async with (
+                open_context(
+                    manifest,
+                    learner=learner,
+                    weight=weight,
+                    home=home,
+                    listen=listen,
+                    invitation=invitation,
+                    sync_interval=sync_interval,
+                    knobs=knobs,
+                    on_step=on_step,
+                ) as context,
+                cls.running(context) as peer,
+            ):
+                yield peer
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, context: Context) -> AsyncIterator["SwarmPeer"]:
+        """A peer on layers that are open: `open` has made them of a manifest, `opening.open_on` takes any others."""
+        peer = cls(context)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer._drive)
+            try:
+                yield peer
+            finally:
+                nursery.cancel_scope.cancel()
+                context.broadcast.close()
 
     async def _drive(self) -> None:
         async with trio.open_nursery() as nursery:

@@ -18,7 +18,15 @@ def check_content_store(maker: Callable[[], ContentStore]) -> None:
     Args:
         maker: makes a new empty store at each call, without a quota below 10 MiB; the check closes it.
     """
-    for check in (_check_files, _check_refusals, _check_partial_file, _check_assembly, _check_equal_slices, _check_donors, _check_collect):
+    for check in (
+        _check_files,
+        _check_refusals,
+        _check_partial_file,
+        _check_assembly,
+        _check_equal_slices,
+        _check_donors,
+        _check_collect,
+    ):
         store = maker()
         try:
             check(store)

@@ -17,6 +17,7 @@ from swarmp2p.control.manifest_form import render
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.config import Knobs
 from swarmp2p.core.errors import ChainUnreachable
+from swarmp2p.core.types import Address
 from swarmp2p.home import KEY_FILE, Home
 from swarmp2p.identity import Key, load_key, save_key
 from swarmp2p.merge.registry import DEFAULT_RULE_ID
@@ -59,7 +60,6 @@ def local_swarm(
     *,
     rounds: int = 3,
     sync_interval: int = 1,
-    metric: Metric | None = None,
     folder: Path | None = None,
     **settings: Any,
 ) -> Iterator[LocalSwarm]:
@@ -79,36 +79,44 @@ def local_swarm(
             if not (place / name / KEY_FILE).exists():
                 save_key(Key.generate(), place / name / KEY_FILE)
         founder = load_key(place / members[0] / KEY_FILE)
-        initial = len(members)
-        f = settings.pop("f", colluders_by_default(initial))
-        draft = Manifest(
-            name="a swarm on one machine",
-            purpose="trying out",
-            founders=(founder.address,),
-            k_invite=1,
-            initial_members=initial,
-            f=f,
-            min_updates=settings.pop("min_updates", min(initial, max(2, f + 1))),
-            fraction=settings.pop("fraction", 0.5),
-            k_max=settings.pop("k_max", 16),
-            max_missed=3,
-            max_rounds=rounds,
-            patience=0,
-            sync_interval=sync_interval,
-            interval_seconds=1.0,
-            collect_timeout=settings.pop("collect_timeout", 60),
-            grace=settings.pop("grace", 2),
-            merge_timeout=settings.pop("merge_timeout", 60),
-            metric=metric or Metric("metric", True, None, 0.0),
-            max_abs=1e30,
-            rule=DEFAULT_RULE_ID,
-            rpc=(url,),
-            knobs=LOCAL_KNOBS,
-            **settings,
-        )
+        draft = local_draft((founder.address,), len(members), rounds, (url,), sync_interval=sync_interval, **settings)
         model = place / "genesis.safetensors"
         write_weights(weights, model)
         yield trio.run(_found, place, draft, model, list(members))
+
+
+def local_draft(
+    founders: tuple[Address, ...], members: int, rounds: int, rpc: tuple[str, ...], **settings: Any
+) -> Manifest:
+    """A draft for a swarm on one machine, with timeouts that suit it.
+
+    Args:
+        rounds: merged rounds after which the swarm stops.
+        settings: fields of the Manifest that shall be different.
+    """
+    f = settings.pop("f", colluders_by_default(members))
+    fields: dict[str, Any] = {
+        "name": "a swarm on one machine",
+        "purpose": "trying out",
+        "k_invite": 1,
+        "min_updates": min(members, max(2, f + 1)),
+        "fraction": 0.5,
+        "k_max": 16,
+        "max_missed": 3,
+        "patience": 0,
+        "sync_interval": 1,
+        "interval_seconds": 1.0,
+        "collect_timeout": 60,
+        "grace": 2,
+        "merge_timeout": 60,
+        "metric": Metric("metric", True, None, 0.0),
+        "max_abs": 1e30,
+        "rule": DEFAULT_RULE_ID,
+        "knobs": LOCAL_KNOBS,
+    }
+    return Manifest(
+        founders=founders, initial_members=members, f=f, max_rounds=rounds, rpc=rpc, **{**fields, **settings}
+    )
 
 
 async def _found(place: Path, draft: Manifest, model: Path, members: list[str]) -> LocalSwarm:

@@ -1,7 +1,9 @@
 """A content store in memory: for tests of what sits above one. Checked by the same function as the real ones."""
 
 import hashlib
+import os
 import re
+import shutil
 import tempfile
 import threading
 import uuid
@@ -226,11 +228,16 @@ class MemoryStore:
 
     def path(self, digest: Digest) -> Path:
         path = Path(self._folder.name) / digest.hex()
-        path.write_bytes(self.read(digest))
+        if not path.exists():
+            self.export(digest, path)
         return path
 
     def export(self, digest: Digest, destination: str | PathLike[str]) -> None:
-        Path(destination).write_bytes(self.read(digest))
+        whole = self.scratch()
+        whole.write_bytes(self.read(digest))
+        shutil.copy(whole, f"{destination}.{whole.name}")  # the destination may be on another disk
+        os.replace(f"{destination}.{whole.name}", destination)
+        whole.unlink()
 
     def _holders(self, name: Digest) -> list[MemoryPart]:
         with self.lock:

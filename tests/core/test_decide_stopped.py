@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from swarmp2p.core.actions import Apply, FetchFile, Finish, SendAdvance, SendReport, Train, Wake
 from swarmp2p.core.store import Report
-from swarmp2p.core.types import ReportFlag
+from swarmp2p.core.types import ReportFlag, Status
 from tests.core.builders import HEAD, KNOBS, T0, a_store, collecting, member, of, stopped, wanted
 
 REPORT = Report(HEAD, 1, ReportFlag.HAS_REPORT)
@@ -32,11 +32,24 @@ def test_no_report_on_another_head_none_without_evaluation_none_on_the_genesis()
     assert not of(SendReport, wanted(stopped(head_round=0), a_store(report=REPORT)))
 
 
-def test_a_peer_ends_when_all_included_have_reported() -> None:
+def test_a_peer_ends_when_all_active_members_have_reported() -> None:
     store = a_store(report=REPORT)
     assert not of(Finish, wanted(stopped(reported=0b0111), store))
     assert of(Finish, wanted(stopped(reported=0b1111), store))
-    assert of(Finish, wanted(stopped(included=0b0111, reported=0b0111), store))
+
+
+def test_who_was_late_for_the_last_merge_is_waited_for_too() -> None:
+    """A peer back from a crash, or one whose update was left out, found nobody to get the last head from."""
+    store = a_store(report=REPORT)
+    assert not of(Finish, wanted(stopped(included=0b0111, reported=0b0111), store))
+
+
+def test_the_idle_and_the_expired_are_not_waited_for() -> None:
+    store = a_store(report=REPORT)
+    view = stopped(reported=0b0111)
+    for change in ({"status": Status.IDLE}, {"expires": T0 - 1}):
+        members = tuple(replace(m, **change) if m.index == 3 else m for m in view.members)
+        assert of(Finish, wanted(replace(view, members=members), store))
 
 
 def test_a_slow_or_restarted_one_still_gets_the_last_head() -> None:
