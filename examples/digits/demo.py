@@ -71,6 +71,9 @@ class Demo:
 
     async def _baseline(self, result: dict[str, Any]) -> None:
         o = self._options
+        if o.swarm_only:
+            result.update(alone=[], central=None)
+            return
         arguments = map(str, (o.peers, o.rounds, o.hidden, o.seed))
         command = [sys.executable, "-m", "examples.digits.baseline", *arguments]
         done = await trio.run_process(command, capture_stdout=True)

@@ -25,6 +25,7 @@ class Options:
     at: str | None
     seed: int
     folder: Path | None
+    swarm_only: bool
 
 
 def parse(arguments: list[str]) -> Options:
@@ -44,6 +45,7 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--at", choices=STEPS, metavar="STEP", help=f"at this step: {', '.join(STEPS)}")
     parser.add_argument("--seed", type=_between(0, 2**31), default=0, metavar="S", help="of data, weights and keys (0)")
     parser.add_argument("--folder", type=Path, help="keep everything there, instead of in a temporary folder")
+    parser.add_argument("--swarm-only", action="store_true", help="do not train alone and centrally for comparison")
     found = parser.parse_args(arguments)
     if (found.kill is None) != (found.at is None):
         parser.error("--kill and --at go together")

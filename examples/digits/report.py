@@ -59,7 +59,8 @@ def print_report(options: Options, result: dict[str, Any], record: Record, secon
         table.add_row(f"peer {index} alone", digits, f"{alone:.3f}")
     swarm = accuracy["swarm"]
     table.add_row("the swarm", "each its own, weights merged", "-" if swarm is None else f"{swarm:.3f}", style="bold")
-    table.add_row("central", "everything in one place", f"{accuracy['central']:.3f}")
+    if accuracy["central"] is not None:
+        table.add_row("central", "everything in one place", f"{accuracy['central']:.3f}")
     console.print(table)
     console.print(
         f"head {result['contract_head']}: the contract's, and that of {_holders(result)} of {options.peers} peers"

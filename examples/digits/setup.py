@@ -15,7 +15,7 @@ from examples.digits.options import KILL_ROUND, WIDE, Options
 from swarmp2p.control.anvil import run_anvil
 from swarmp2p.control.faucet import fund
 from swarmp2p.control.manifest import Manifest, Metric, colluders_by_default
-from swarmp2p.control.manifest_form import render
+from swarmp2p.control.manifest_file import render
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.config import Knobs
 from swarmp2p.home import KEY_FILE, Home

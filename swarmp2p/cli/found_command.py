@@ -34,7 +34,7 @@ def command(
     then edit draft.toml, and:
                   swarmp2p found draft.toml --genesis model.safetensors --home alice --out swarm.toml
     """
-    from swarmp2p.control.manifest_form import render, template_text
+    from swarmp2p.control.manifest_file import render, template_text
     from swarmp2p.core.errors import ConfigError
     from swarmp2p.peer.founding import found
 

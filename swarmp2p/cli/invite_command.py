@@ -44,7 +44,7 @@ def command(
     import os
 
     from swarmp2p.control.invitation import Invitation
-    from swarmp2p.control.manifest import load_manifest
+    from swarmp2p.control.manifest_file import load_manifest
     from swarmp2p.peer.founding import invite, sign_too
 
     key = load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD"))

@@ -26,7 +26,7 @@ def command(manifest: Path, home: Path, invitation: Path, addresses: tuple[str, 
     on its way. On a test chain, the account gets its gas from the faucet.
     """
     from swarmp2p.control.invitation import Invitation
-    from swarmp2p.control.manifest import load_manifest
+    from swarmp2p.control.manifest_file import load_manifest
     from swarmp2p.peer.founding import join
 
     agreed = load_manifest(manifest)

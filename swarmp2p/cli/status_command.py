@@ -18,7 +18,7 @@ def command(manifest: Path, as_json: bool) -> None:
 
     Anyone with the manifest can ask; no key is needed.
     """
-    from swarmp2p.control.manifest import load_manifest
+    from swarmp2p.control.manifest_file import load_manifest
 
     status = trio.run(read_status, load_manifest(manifest))
     if as_json:

@@ -9,13 +9,9 @@ The RPC URLs, bootstrap addresses and the [local] knobs are each member's own.
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 from multiformats import CID, multihash
 
-from swarmp2p.control.manifest_form import DRAFT_MEND, FORM, FOUNDED_MEND
-from swarmp2p.control.toml_form import parse_toml, read_toml
 from swarmp2p.core.config import Config, Knobs
 from swarmp2p.core.errors import ConfigError
 from swarmp2p.core.types import CHUNK_SIZE, Address, Digest
@@ -198,105 +194,6 @@ def colluders_by_default(initial_members: int) -> int:
     if initial_members == 1:
         return 0
     return 1 if initial_members <= 6 else 2 if initial_members <= 15 else 3
-
-
-def load_draft(path: Path) -> Manifest:
-    """Read a founder's draft.
-
-    Raises:
-        ConfigError: naming the key and the mend; also when the file is of a founded swarm already.
-    """
-    values = read_toml(path, FORM, DRAFT_MEND)
-    return _draft(values, str(path))
-
-
-def load_manifest(path: Path) -> Manifest:
-    """Read a founded swarm's manifest.
-
-    Raises:
-        ConfigError: naming the key and the mend; also when the file is still a draft.
-    """
-    values = read_toml(path, FORM, FOUNDED_MEND)
-    return _founded(values, str(path))
-
-
-def parse_manifest(text: str, name: str = "swarm.toml") -> Manifest:
-    """A draft or a founded manifest from its text, as `load_draft` and `load_manifest` read them."""
-    values = parse_toml(text, FORM, name)
-    return _draft(values, name) if values["chain"]["contract"] is None else _founded(values, name)
-
-
-def _draft(values: dict[str, dict[str, Any]], name: str) -> Manifest:
-    if values["chain"]["contract"] is not None:
-        raise ConfigError(f"{name} is of a swarm that is founded already.", "Write a new draft for a new swarm.")
-    for key in ("genesis", "size", "schema"):
-        if values["model"][key] is not None:
-            raise ConfigError(f"{name}: a draft has no [model] {key}.", "`found` computes it from [model] file.")
-    if values["model"]["file"] is None:
-        raise ConfigError(f"{name}: the key [model] file is missing.", "Name the safetensors file of the first model.")
-    manifest = _manifest(values)
-    validate(manifest, name)
-    return manifest
-
-
-def _founded(values: dict[str, dict[str, Any]], name: str) -> Manifest:
-    if values["chain"]["contract"] is None:
-        raise ConfigError(f"{name} is a draft: it names no contract.", FOUNDED_MEND)
-    for section, key in (("chain", "id"), ("model", "genesis"), ("model", "size"), ("model", "schema")):
-        if values[section][key] is None:
-            raise ConfigError(f"{name}: the key [{section}] {key} is missing.", FOUNDED_MEND)
-    if values["model"]["file"] is not None:
-        raise ConfigError(f"{name}: [model] file belongs into a draft only.", "Remove it.")
-    manifest = _manifest(values)
-    if str(manifest.genesis_cid) != str(values["model"]["genesis"]):
-        raise ConfigError(
-            f"{name}: [model] genesis does not fit size {manifest.size}: it would be {manifest.genesis_cid}.",
-            FOUNDED_MEND,
-        )
-    validate(manifest, name)
-    return manifest
-
-
-def _manifest(values: dict[str, dict[str, Any]]) -> Manifest:
-    top, chain, model, founding = values[""], values["chain"], values["model"], values["members"]
-    rounds, timing, metric, merge = values["rounds"], values["timing"], values["metric"], values["merge"]
-    founders: tuple[Address, ...] = founding["founders"]
-    initial = len(founders) if founding["initial"] is None else founding["initial"]
-    f = colluders_by_default(initial) if founding["colluders"] is None else founding["colluders"]
-    least = min(max(2, f + 1), initial) if rounds["min_updates"] is None else rounds["min_updates"]
-    signatures = founding["invite_signatures"]
-    knobs = {key: value for key, value in values["local"].items() if value is not None}
-    return Manifest(
-        name=top["name"],
-        purpose=top["purpose"],
-        founders=founders,
-        k_invite=-(-len(founders) // 2) if signatures is None else signatures,
-        initial_members=initial,
-        f=f,
-        min_updates=least,
-        fraction=rounds["fraction"],
-        k_max=rounds["leaders"],
-        max_missed=rounds["max_missed"],
-        max_rounds=rounds["max_rounds"],
-        patience=rounds["patience"],
-        sync_interval=rounds["sync_interval"],
-        interval_seconds=timing["interval"],
-        collect_timeout=timing["collect_timeout"],
-        grace=timing["grace"],
-        merge_timeout=timing["merge_timeout"],
-        metric=Metric(metric["name"], metric["direction"] == "maximize", metric["target"], metric["min_delta"]),
-        max_abs=merge["max_abs"],
-        rule=merge["rule"],
-        rpc=chain["rpc"],
-        bootstrap=values["network"]["bootstrap"],
-        knobs=Knobs(**knobs),
-        genesis_file=model["file"],
-        chain_id=chain["id"] or 0,
-        contract=chain["contract"] or b"",
-        genesis=b"" if model["genesis"] is None else bytes(model["genesis"].raw_digest),
-        size=model["size"] or 0,
-        schema=model["schema"] or b"",
-    )
 
 
 def validate(manifest: Manifest, name: str = "swarm.toml") -> None:

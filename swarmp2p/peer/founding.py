@@ -11,7 +11,8 @@ from swarmp2p.content.unixfs import hash_file
 from swarmp2p.control.contract import SwarmContract, deploy
 from swarmp2p.control.faucet import fund
 from swarmp2p.control.invitation import Invitation, new_invite, verify
-from swarmp2p.control.manifest import Manifest, load_draft
+from swarmp2p.control.manifest import Manifest
+from swarmp2p.control.manifest_file import load_draft
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.errors import ConfigError, NotAMember
 from swarmp2p.core.schema import require_aligned

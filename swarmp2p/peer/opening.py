@@ -13,7 +13,8 @@ from swarmp2p.content.interface import ContentStore, Stream
 from swarmp2p.control.contract import SwarmContract
 from swarmp2p.control.interface import Control
 from swarmp2p.control.invitation import Invitation, verify
-from swarmp2p.control.manifest import Manifest, load_manifest
+from swarmp2p.control.manifest import Manifest
+from swarmp2p.control.manifest_file import load_manifest
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.config import Config, Knobs
 from swarmp2p.core.errors import ConfigError, NotAMember, WrongChain

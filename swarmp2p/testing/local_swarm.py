@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from swarmp2p.control.manifest import Manifest, Metric, colluders_by_default
-from swarmp2p.control.manifest_form import render
+from swarmp2p.control.manifest_file import render
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.config import Knobs
 from swarmp2p.core.errors import ChainUnreachable

@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmp2p.control.manifest import (
-    Manifest,
-    colluders_by_default,
-    load_draft,
-    load_manifest,
-    parse_manifest,
-    validate,
-)
-from swarmp2p.control.manifest_form import render, template_text
+from swarmp2p.control.manifest import Manifest, colluders_by_default, validate
+from swarmp2p.control.manifest_file import load_draft, load_manifest, parse_manifest, render, template_text
 from swarmp2p.core.config import Knobs
 from swarmp2p.core.errors import ConfigError
 

@@ -1,0 +1,240 @@
+"""`swarm.toml` read and written: a draft or a founded manifest from its text, and its commented text from either."""
+
+from pathlib import Path
+from typing import Any
+
+from swarmp2p.control.manifest import Manifest, Metric, colluders_by_default, validate
+from swarmp2p.control.manifest_form import DRAFT_MEND, FORM, FOUNDED_MEND
+from swarmp2p.control.toml_form import parse_toml, quoted, read_toml
+from swarmp2p.core.config import Knobs
+from swarmp2p.core.errors import ConfigError
+from swarmp2p.core.types import Address
+
+
+def load_draft(path: Path) -> Manifest:
+    """Read a founder's draft.
+
+    Raises:
+        ConfigError: naming the key and the mend; also when the file is of a founded swarm already.
+    """
+    values = read_toml(path, FORM, DRAFT_MEND)
+    return _draft(values, str(path))
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read a founded swarm's manifest.
+
+    Raises:
+        ConfigError: naming the key and the mend; also when the file is still a draft.
+    """
+    values = read_toml(path, FORM, FOUNDED_MEND)
+    return _founded(values, str(path))
+
+
+def parse_manifest(text: str, name: str = "swarm.toml") -> Manifest:
+    """A draft or a founded manifest from its text, as `load_draft` and `load_manifest` read them."""
+    values = parse_toml(text, FORM, name)
+    return _draft(values, name) if values["chain"]["contract"] is None else _founded(values, name)
+
+
+def _draft(values: dict[str, dict[str, Any]], name: str) -> Manifest:
+    if values["chain"]["contract"] is not None:
+        raise ConfigError(f"{name} is of a swarm that is founded already.", "Write a new draft for a new swarm.")
+    for key in ("genesis", "size", "schema"):
+        if values["model"][key] is not None:
+            raise ConfigError(f"{name}: a draft has no [model] {key}.", "`found` computes it from [model] file.")
+    if values["model"]["file"] is None:
+        raise ConfigError(f"{name}: the key [model] file is missing.", "Name the safetensors file of the first model.")
+    manifest = _manifest(values)
+    validate(manifest, name)
+    return manifest
+
+
+def _founded(values: dict[str, dict[str, Any]], name: str) -> Manifest:
+    if values["chain"]["contract"] is None:
+        raise ConfigError(f"{name} is a draft: it names no contract.", FOUNDED_MEND)
+    for section, key in (("chain", "id"), ("model", "genesis"), ("model", "size"), ("model", "schema")):
+        if values[section][key] is None:
+            raise ConfigError(f"{name}: the key [{section}] {key} is missing.", FOUNDED_MEND)
+    if values["model"]["file"] is not None:
+        raise ConfigError(f"{name}: [model] file belongs into a draft only.", "Remove it.")
+    manifest = _manifest(values)
+    if str(manifest.genesis_cid) != str(values["model"]["genesis"]):
+        raise ConfigError(
+            f"{name}: [model] genesis does not fit size {manifest.size}: it would be {manifest.genesis_cid}.",
+            FOUNDED_MEND,
+        )
+    validate(manifest, name)
+    return manifest
+
+
+def _manifest(values: dict[str, dict[str, Any]]) -> Manifest:
+    top, chain, model, founding = values[""], values["chain"], values["model"], values["members"]
+    rounds, timing, metric, merge = values["rounds"], values["timing"], values["metric"], values["merge"]
+    founders: tuple[Address, ...] = founding["founders"]
+    initial = len(founders) if founding["initial"] is None else founding["initial"]
+    f = colluders_by_default(initial) if founding["colluders"] is None else founding["colluders"]
+    least = min(max(2, f + 1), initial) if rounds["min_updates"] is None else rounds["min_updates"]
+    signatures = founding["invite_signatures"]
+    knobs = {key: value for key, value in values["local"].items() if value is not None}
+    return Manifest(
+        name=top["name"],
+        purpose=top["purpose"],
+        founders=founders,
+        k_invite=-(-len(founders) // 2) if signatures is None else signatures,
+        initial_members=initial,
+        f=f,
+        min_updates=least,
+        fraction=rounds["fraction"],
+        k_max=rounds["leaders"],
+        max_missed=rounds["max_missed"],
+        max_rounds=rounds["max_rounds"],
+        patience=rounds["patience"],
+        sync_interval=rounds["sync_interval"],
+        interval_seconds=timing["interval"],
+        collect_timeout=timing["collect_timeout"],
+        grace=timing["grace"],
+        merge_timeout=timing["merge_timeout"],
+        metric=Metric(metric["name"], metric["direction"] == "maximize", metric["target"], metric["min_delta"]),
+        max_abs=merge["max_abs"],
+        rule=merge["rule"],
+        rpc=chain["rpc"],
+        bootstrap=values["network"]["bootstrap"],
+        knobs=Knobs(**knobs),
+        genesis_file=model["file"],
+        chain_id=chain["id"] or 0,
+        contract=chain["contract"] or b"",
+        genesis=b"" if model["genesis"] is None else bytes(model["genesis"].raw_digest),
+        size=model["size"] or 0,
+        schema=model["schema"] or b"",
+    )
+
+
+def render(manifest: Manifest) -> str:
+    """The manifest as a commented `swarm.toml`, which reads back as the same manifest."""
+    m = manifest
+    sections = [_head(m), _chain(m), _model(m), _members(m), _rounds(m), _timing(m), _metric(m), _merge(m), _own(m)]
+    return "\n".join(sections)
+
+
+def template_text(founder: bytes) -> str:
+    """A draft to fill in, with this founder: every key with its default, and examples where there is none."""
+    example = f"""
+        name = "my-swarm"
+        purpose = "Say here what the members train together, on what data, and what for."
+        chain.rpc = ["http://127.0.0.1:8545"]
+        model.file = "genesis.safetensors"
+        members = {{ founders = ["0x{founder.hex()}"], initial = 4 }}
+        rounds.sync_interval = 20
+        timing.interval = 60
+    """
+    return render(parse_manifest(example))
+
+
+def _head(m: Manifest) -> str:
+    if m.founded:
+        first = "# A founded swarm. Give this file to every member, unchanged but for rpc, bootstrap and [local]:\n"
+        first += f"# the contract knows the rest by its digest, {m.cid}."
+    else:
+        first = (
+            "# Draft of a swarm. Fill it in, then `swarmp2p found` deploys the contract and writes the members' file."
+        )
+    return f"""{first}
+name = {quoted(m.name)}
+# What the members agree to: the purpose and terms in words, or the CID of a document. Invitations sign it.
+purpose = {quoted(m.purpose)}
+"""
+
+
+def _chain(m: Manifest) -> str:
+    lines = ["[chain]", "# Nodes of the chain, in order of preference.", f"rpc = {_texts(m.rpc)}"]
+    if m.chain_id:
+        lines.append(f"id = {m.chain_id}")
+    if m.contract:
+        lines.append(f'contract = "0x{m.contract.hex()}"')
+    return "\n".join(lines) + "\n"
+
+
+def _model(m: Manifest) -> str:
+    lines = ["[model]"]
+    if m.genesis_file is not None:
+        lines += ["# The first model, a safetensors file; relative to this one.", f"file = {quoted(m.genesis_file)}"]
+    if m.genesis:
+        lines += [f'genesis = "{m.genesis_cid}"', f"size = {m.size}", f'schema = "0x{m.schema.hex()}"']
+    return "\n".join(lines) + "\n"
+
+
+def _members(m: Manifest) -> str:
+    return f"""[members]
+# Addresses (`swarmp2p key`) of those who sign the first invitations, and how many of them an invitation needs.
+founders = {_texts("0x" + founder.hex() for founder in m.founders)}
+invite_signatures = {m.k_invite}
+# Members that round 1 waits for.
+initial = {m.initial_members}
+# Colluders withstood, an absolute number: every slice is recomputed by one more member than this.
+# With these numbers {m.may_die} of the {m.initial_members} may die before the swarm waits.
+colluders = {m.f}
+"""
+
+
+def _rounds(m: Manifest) -> str:
+    return f"""[rounds]
+# Local batches between two merges.
+sync_interval = {m.sync_interval}
+# At most so many leaders share the merge: 1 is the star, more is k-way.
+leaders = {m.k_max}
+# A merge starts with max(min_updates, fraction of the members waited for) updates.
+min_updates = {m.min_updates}
+fraction = {m.fraction!r}
+# Merges missed in a row after which a member is no longer waited for.
+max_missed = {m.max_missed}
+# The swarm stops after so many merges, or (patience > 0) so many without an improvement.
+max_rounds = {m.max_rounds}
+patience = {m.patience}
+"""
+
+
+def _timing(m: Manifest) -> str:
+    return f"""[timing]
+# Seconds. interval: what a slow member takes for sync_interval batches; collect_timeout is at least three times that.
+interval = {m.interval_seconds!r}
+collect_timeout = {m.collect_timeout}
+grace = {m.grace}
+merge_timeout = {m.merge_timeout}
+"""
+
+
+def _metric(m: Manifest) -> str:
+    target = "# target = 0.95" if m.metric.target is None else f"target = {m.metric.target!r}"
+    return f"""[metric]
+# What evaluate() returns. Members vote to stop at the target; min_delta is what counts as an improvement.
+name = {quoted(m.metric.name)}
+direction = "{"maximize" if m.metric.maximize else "minimize"}"
+{target}
+min_delta = {m.metric.min_delta!r}
+"""
+
+
+def _merge(m: Manifest) -> str:
+    return f"""[merge]
+rule = {quoted(m.rule)}
+# Updates with larger values, infinity or NaN are refused.
+max_abs = {m.max_abs!r}
+"""
+
+
+def _own(m: Manifest) -> str:
+    lines = [
+        "[network]",
+        "# Multiaddrs of members that are usually there; the contract's records are tried too.",
+        f"bootstrap = {_texts(m.bootstrap)}",
+        "",
+        "[local]",
+        "# This member's own patience, in seconds; need not be equal among members.",
+    ]
+    lines += [f"{name} = {getattr(m.knobs, name)!r}" for name in FORM["local"]]
+    return "\n".join(lines) + "\n"
+
+
+def _texts(values: Any) -> str:
+    return "[" + ", ".join(quoted(value) for value in values) + "]"
