@@ -87,8 +87,11 @@ FORM: Form = {
     "merge": {"rule": Key(text(256), default="weighted_mean/1"), "max_abs": Key(number(1e-30, 3e38), default=1e30)},
     "network": {"bootstrap": Key(list_of(multiaddr, 64), default=())},
     "local": {
-        name: Key(number(0, 1e6), optional=True)
-        for name in ("leader_timeout", "fetch_timeout", "slack", "stagger", "announce_interval", "linger")
+        **{
+            name: Key(number(0, 1e6), optional=True)
+            for name in ("leader_timeout", "fetch_timeout", "slack", "stagger", "announce_interval", "linger")
+        },
+        "keep_rounds": Key(integer(0, _UINT32), optional=True),
     },
 }
 
@@ -215,7 +218,8 @@ def _own(m: "Manifest") -> str:
         f"bootstrap = {_texts(m.bootstrap)}",
         "",
         "[local]",
-        "# This member's own patience, in seconds; need not be equal among members.",
+        "# This member's own patience, in seconds; need not be equal among members. keep_rounds: for so many rounds models",
+        "# and updates are kept longer than the round needs them, for `swarmp2p audit --deep`.",
     ]
     lines += [f"{name} = {getattr(m.knobs, name)!r}" for name in FORM["local"]]
     return "\n".join(lines) + "\n"
