@@ -26,7 +26,14 @@ def check_chain(evidence: Evidence, manifest: Manifest) -> Report:
     The swarm's identity comes first, then the links from the head back to the genesis, then the rounds from the first
     to the last; the first thing that does not fit ends it.
     """
-    report = Report(manifest.genesis, evidence.view.head, manifest.size)
+    report = Report(
+        evidence.chain_id,
+        evidence.contract,
+        manifest.digest,
+        manifest.genesis,
+        evidence.view.head,
+        manifest.size,
+    )
     with report.catching():
         _check_identity(evidence, manifest)
         checks = _Checks(evidence)
@@ -118,7 +125,17 @@ class _Checks:
             Input(each.address, each.index, each.digest, each.weight, bool(merged.included >> each.index & 1))
             for each in events.updates
         )
-        return RoundReport(round_, parent_round, parent, merged.merged, inputs, sealed.k, call.slices, signers)
+        return RoundReport(
+            round_,
+            parent_round,
+            parent,
+            merged.merged,
+            inputs,
+            sealed.k,
+            call.slices,
+            signers,
+            merged.block_number,
+        )
 
     def _check_updates(self, events: RoundEvidence) -> Bitmap:
         """Each update is a member's own, its only one, with a weight that it may declare. Returns who submitted."""

@@ -83,6 +83,8 @@ class RoundReport:
     k: int
     slices: tuple[Digest, ...]
     signers: tuple[Address, ...]
+    block_number: int
+    """Chain block of the merge."""
     content: Recomputed | None = None
     """None: the content was not looked at."""
 
@@ -113,6 +115,9 @@ class RoundReport:
 class Report:
     """The outcome of an audit."""
 
+    chain_id: int
+    contract: Address
+    manifest: Digest
     genesis: Digest
     head: Digest
     size: int
@@ -150,6 +155,9 @@ def as_json(report: Report) -> dict[str, Any]:
     finding = report.finding
     return {
         "fits": report.fits,
+        "chain_id": report.chain_id,
+        "contract": shown(report.contract),
+        "manifest": str(cid(report.manifest, 0)),
         "genesis": str(cid(report.genesis, report.size)),
         "head": str(cid(report.head, report.size)),
         "rounds": [_round_as_json(each, report.size) for each in report.rounds],
@@ -166,6 +174,7 @@ def _round_as_json(report: RoundReport, size: int) -> dict[str, Any]:
         "parent_round": report.parent_round,
         "parent": str(cid(report.parent, size)),
         "merged": str(cid(report.merged, size)),
+        "block": report.block_number,
         "inputs": [
             {
                 "address": shown(each.address),

@@ -12,12 +12,14 @@ from swarmp2p.audit.check import check_chain
 from swarmp2p.audit.evidence import Evidence
 from swarmp2p.audit.recompute import Source, recompute
 from swarmp2p.audit.report import Report
+from swarmp2p.content.exchange import CONTENT_PROTOCOL, Server
 from swarmp2p.control.manifest import Manifest
 from swarmp2p.core.errors import ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE, Address, Digest
 from swarmp2p.identity import Key
 from swarmp2p.merge.registry import rule_from_id
-from swarmp2p.testing.memory_swarm import MEMORY_KNOBS, open_memory_swarm, run_all
+from swarmp2p.testing.memory_swarm import MEMORY_KNOBS, MemorySwarm, open_memory_swarm
+from tests.peer.test_memory_swarm import Rotten
 from tests.peer.test_swarm import Average
 
 ROUNDS = 3
@@ -77,8 +79,16 @@ class Run:
 
 
 @cache
-def honest_run(*members: str, keep_rounds: int = ROUNDS, k_max: int = 2) -> Run:
-    """Run once for all tests: the outcome is only read."""
+def honest_run(*members: str, keep_rounds: int = ROUNDS, k_max: int = 2, rotten: str = "") -> Run:
+    """Run once for all tests: the outcome is only read. What the member `rotten` serves is rubbish."""
+
+    async def take_part(swarm: MemorySwarm, name: str, learner: Average) -> None:
+        async with swarm.peer(name, learner) as peer:
+            if name == rotten:
+                host = swarm.network.hosts[swarm.keys[name].address]
+                host.handle(CONTENT_PROTOCOL, Server(Rotten(swarm.stores[name])).serve)
+            async for _ in peer.rounds():
+                pass
 
     async def run(folder: Path) -> Run:
         knobs = replace(MEMORY_KNOBS, keep_rounds=keep_rounds)
@@ -88,7 +98,9 @@ def honest_run(*members: str, keep_rounds: int = ROUNDS, k_max: int = 2) -> Run:
             start, members, rounds=ROUNDS, folder=folder, seed=7, knobs=knobs, k_max=k_max
         ) as swarm:
             with trio.fail_after(60):
-                await run_all(swarm, learners)
+                async with trio.open_nursery() as nursery:
+                    for name in members:
+                        nursery.start_soon(take_part, swarm, name, learners[name])
             content: dict[str, Chunks] = {}
             for name, store in swarm.stores.items():
                 content[name] = kept = Chunks({}, {})

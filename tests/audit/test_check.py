@@ -77,6 +77,8 @@ def test_the_report_names_lineage_members_weights_signers_and_cids(run: Run) -> 
     report = as_json(run.audit())
     assert report["fits"]
     assert report["finding"] is None
+    assert report["manifest"] == str(run.manifest.cid)
+    assert report["contract"] == "0x" + run.manifest.contract.hex()
     assert report["genesis"] == str(run.manifest.genesis_cid) == report["rounds"][0]["parent"]
     assert report["head"] == report["rounds"][-1]["merged"]
     for before, after in zip(report["rounds"], report["rounds"][1:], strict=False):

@@ -85,6 +85,15 @@ def test_a_member_that_merged_one_slice_checks_that_one() -> None:
     assert all(each.recomputed for each in together.rounds)
 
 
+def test_updates_that_were_left_out_are_no_part_of_the_merge() -> None:
+    run = honest_run("alice", "bob", "carol", "dave", rotten="dave")
+    report = run.audit(source=run.everything())
+    assert report.finding is None
+    left_out = [update.address for each in report.rounds for update in each.inputs if not update.included]
+    assert set(left_out) == {run.address("dave")}
+    assert all(each.recomputed for each in report.rounds)
+
+
 def test_what_is_dropped_as_the_protocol_lets_it_be_is_no_fault() -> None:
     run = honest_run("alice", "bob", keep_rounds=0)
     first = run.audit(source=run.everything())
