@@ -100,7 +100,7 @@ class RoundReport:
 
     def summary(self) -> str:
         """What went in, who signed, and what became of the content, for people."""
-        text = f"of {len(self.included)} of {len(self.inputs)} updates, signed by {len(self.signers)}"
+        text = f"from {len(self.included)} of {len(self.inputs)} updates, signed by {len(self.signers)}"
         if self.content is None:
             return text
         if not self.content.merged_held:

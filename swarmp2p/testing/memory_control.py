@@ -79,13 +79,15 @@ class MemoryChain:
                 )
         self._recorded = len(model.events)
 
+    def result(self, round_: int) -> RoundResult:
+        """What a merged round left behind."""
+        result = self.model.results[round_]
+        return RoundResult(result.merged, result.included, result.parent_round, result.block_number)
+
     def evidence(self) -> Evidence:
         """What an audit of this chain goes by."""
         model = self.model
-        results = {
-            round_: RoundResult(result.merged, result.included, result.parent_round, result.block_number)
-            for round_, result in model.results.items()
-        }
+        results = {round_: self.result(round_) for round_ in model.results}
         return Evidence(
             MEMORY_CHAIN_ID, MEMORY_CONTRACT, self.domain, model.config, model.state(), results, tuple(self._records)
         )
@@ -151,8 +153,7 @@ class MemoryControl(Control):
     async def result(self, round_: int) -> RoundResult:
         """What a round left behind."""
         await trio.lowlevel.checkpoint()
-        result = self._chain.model.results[round_]
-        return RoundResult(result.merged, result.included, result.parent_round, result.block_number)
+        return self._chain.result(round_)
 
     async def addresses(self) -> dict[Address, tuple[str, ...]]:
         """Recorded multiaddrs."""
