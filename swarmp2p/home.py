@@ -13,6 +13,7 @@ from swarmp2p.identity import Key, load_key, save_key
 from swarmp2p.journal import Journal
 
 KEY_FILE = "key"
+CONTENT_FOLDER = "content"
 
 
 class Home:
@@ -21,7 +22,7 @@ class Home:
     def __init__(self, path: Path, key: Key, lock: int) -> None:
         self.path = path
         self.key = key
-        self.content = path / "content"
+        self.content = path / CONTENT_FOLDER
         self.journal = Journal(path / "journal.sqlite")
         self._lock: int | None = lock
 

@@ -126,6 +126,13 @@ def artefact(name: str = "Swarm") -> Artefact:
     return Artefact(functions, errors, constructor, bytecode, tuple(parsed["abi"]))
 
 
+@cache
+def event_topic(name: str) -> bytes:
+    """The first topic of an event's logs."""
+    entry = next(entry for entry in artefact().entries if entry["type"] == "event" and entry["name"] == name)
+    return keccak256(f"{name}({','.join(_types(entry['inputs']))})".encode())
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
     """Where the fields of an ABI struct are, for those that a dataclass of ours has: (name, word, how to read it)."""

@@ -230,7 +230,8 @@ def _own(m: Manifest) -> str:
         f"bootstrap = {_texts(m.bootstrap)}",
         "",
         "[local]",
-        "# This member's own patience, in seconds; need not be equal among members.",
+        "# This member's own patience, in seconds; need not be equal among members. keep_rounds: for so many rounds models",
+        "# and updates are kept longer than the round needs them, for `swarmp2p audit --deep`.",
     ]
     lines += [f"{name} = {getattr(m.knobs, name)!r}" for name in FORM["local"]]
     return "\n".join(lines) + "\n"

@@ -83,7 +83,10 @@ FORM: Form = {
     "merge": {"rule": Key(text(256), default="weighted_mean/1"), "max_abs": Key(number(1e-30, 3e38), default=1e30)},
     "network": {"bootstrap": Key(list_of(multiaddr, 64), default=())},
     "local": {
-        name: Key(number(0, 1e6), optional=True)
-        for name in ("leader_timeout", "fetch_timeout", "slack", "stagger", "announce_interval", "linger")
+        **{
+            name: Key(number(0, 1e6), optional=True)
+            for name in ("leader_timeout", "fetch_timeout", "slack", "stagger", "announce_interval", "linger")
+        },
+        "keep_rounds": Key(integer(0, _UINT32), optional=True),
     },
 }

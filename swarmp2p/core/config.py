@@ -1,6 +1,6 @@
 """The immutable configuration of a swarm (docs/protocol.md, section 2), and the knobs that each peer sets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from swarmp2p.core.types import CHUNK_SIZE, Address, Digest
 
@@ -47,7 +47,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """A peer's own timing, in seconds: nothing of it needs to be equal among members."""
+    """A peer's own choices, timing in seconds: nothing of it needs to be equal among members."""
 
     leader_timeout: float = 10.0
     fetch_timeout: float = 5.0
@@ -57,3 +57,5 @@ class Knobs:
     announce_interval: float = 1.0
     """Between two re-announcements of own claims and attestations while a round merges."""
     linger: float = 60.0
+    keep_rounds: int = field(default=0, kw_only=True)
+    """Rounds for which files stay that the protocol needs no more, so that merges can be recomputed in an audit."""

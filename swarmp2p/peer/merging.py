@@ -52,6 +52,8 @@ class Merging:
         self._built: dict[Digest, _Built] = {}
         self._unwanted: set[Digest] = set()
         """Files that were held, but not wanted, when last collected."""
+        self._wanted_in: dict[Digest, int] = {}
+        """For audits: files and the last round in which they were wanted."""
         self._leaf_lists: dict[Digest, bytes] = {}
         """Leaf lists of slices of the sealed round that were fetched."""
         self._own_chunks: dict[tuple[Digest, Bitmap], set[int]] = {}
@@ -116,13 +118,24 @@ class Merging:
                 own |= set(ctx.store.round.roots.values())
             here = ctx.content.digests() - own
             recent = {name for name in ctx.content.assemblies() if int(name.split("-")[1]) >= oldest}
-            ctx.content.collect(action.digests | own | (here - self._unwanted), recent)
+            audited = self._for_audits(action.digests, here)
+            ctx.content.collect(action.digests | own | (here - self._unwanted) | audited, recent)
             return here - action.digests
 
         async with ctx.own_update:
             self._unwanted = await self._thread(collect)
         ctx.store.held &= action.digests | {ctx.view.head}
         self._built = {d: built for d, built in self._built.items() if int(built.assembly.split("-")[1]) >= oldest}
+
+    def _for_audits(self, wanted: frozenset[Digest], here: set[Digest]) -> set[Digest]:
+        """Files that were wanted within the last `keep_rounds` rounds. Which rounds an earlier run wanted them in is not
+        known: what it left counts from now on."""
+        rounds, now = self._ctx.knobs.keep_rounds, self._ctx.view.round
+        if not rounds:
+            return set()
+        known = dict.fromkeys(here, now) | self._wanted_in | dict.fromkeys(wanted, now)
+        self._wanted_in = {digest: last for digest, last in known.items() if last >= now - rounds}
+        return set(self._wanted_in)
 
     # ---- updates of others
 

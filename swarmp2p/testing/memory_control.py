@@ -1,12 +1,15 @@
 """The contract's model in the place of a chain: the control layer for tests within one process, without delay."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import trio
 
+from swarmp2p.audit.evidence import Evidence
 from swarmp2p.control.interface import Control, Receipt, RoundResult
 from swarmp2p.core.config import Config
 from swarmp2p.core.errors import TransactionFailed
+from swarmp2p.core.history import Enrolled, FinalizeCall, Merged, Opened, Record, Sealed, SubmitCall, Updated
 from swarmp2p.core.messages import Attestation, Invite, Signed
 from swarmp2p.core.typed import Domain, domain_separator, signing_digest
 from swarmp2p.core.types import Address, Bitmap, Digest, ReportFlag
@@ -30,9 +33,15 @@ class MemoryChain:
         domain = Domain(MEMORY_CHAIN_ID, MEMORY_CONTRACT, salt)
         self.domain = domain_separator(domain, keccak256)
         self._mined = trio.Event()
+        self._records: list[Record] = []
+        self._recorded = 0
+        self._record(None)
 
-    def transact(self, call: Callable[[ContractModel], None]) -> Receipt:
+    def transact(self, call: Callable[[ContractModel], None], sent: SubmitCall | FinalizeCall | None = None) -> Receipt:
         """Run one call in a block of its own.
+
+        Args:
+            sent: what an audit sees of the transaction.
 
         Raises:
             TransactionFailed: the model reverts; nothing has changed.
@@ -44,9 +53,44 @@ class MemoryChain:
             call(self.model)
         except Reverted as error:
             raise TransactionFailed(f"The contract refused: {error.name}.", error=error.name) from None
+        self._record(sent)
         self._mined.set()
         self._mined = trio.Event()
         return Receipt(hash=bytes(32), block_number=block.number, gas_used=0)
+
+    def _record(self, sent: SubmitCall | FinalizeCall | None) -> None:
+        """Take down the events of the last call."""
+        model, block = self.model, self.model.block
+        for event in model.events[self._recorded :]:
+            args: tuple[Any, ...] = event.args
+            if event.name == "Enrolled":
+                self._records.append(Enrolled(args[0], args[1], args[3], args[4]))
+            elif event.name == "Opened":
+                self._records.append(Opened(args[0], args[1]))
+            elif event.name == "Sealed":
+                self._records.append(Sealed(*args))
+            elif event.name == "Updated":
+                assert isinstance(sent, SubmitCall)
+                self._records.append(Updated(args[0], args[1], args[2], args[3], args[4], sent))
+            elif event.name == "Merged":
+                assert isinstance(sent, FinalizeCall)
+                self._records.append(
+                    Merged(args[0], args[1], args[2], args[3], args[4], block.number, block.timestamp, sent)
+                )
+        self._recorded = len(model.events)
+
+    def result(self, round_: int) -> RoundResult:
+        """What a merged round left behind."""
+        result = self.model.results[round_]
+        return RoundResult(result.merged, result.included, result.parent_round, result.block_number)
+
+    def evidence(self) -> Evidence:
+        """What an audit of this chain goes by."""
+        model = self.model
+        results = {round_: self.result(round_) for round_ in model.results}
+        return Evidence(
+            MEMORY_CHAIN_ID, MEMORY_CONTRACT, self.domain, model.config, model.state(), results, tuple(self._records)
+        )
 
     async def mined(self) -> None:
         """Wait for the next block."""
@@ -109,17 +153,18 @@ class MemoryControl(Control):
     async def result(self, round_: int) -> RoundResult:
         """What a round left behind."""
         await trio.lowlevel.checkpoint()
-        result = self._chain.model.results[round_]
-        return RoundResult(result.merged, result.included, result.parent_round, result.block_number)
+        return self._chain.result(round_)
 
     async def addresses(self) -> dict[Address, tuple[str, ...]]:
         """Recorded multiaddrs."""
         await trio.lowlevel.checkpoint()
         return {account: tuple(text.decode().split("\n")) for account, text in self._chain.model.addresses.items()}
 
-    async def _send(self, call: Callable[[ContractModel], None]) -> Receipt:
+    async def _send(
+        self, call: Callable[[ContractModel], None], sent: SubmitCall | FinalizeCall | None = None
+    ) -> Receipt:
         await trio.lowlevel.checkpoint()
-        return self._chain.transact(call)
+        return self._chain.transact(call, sent)
 
     async def enrol(self, invite: Invite, signatures: Sequence[bytes], addresses: Sequence[str]) -> Receipt:
         """Join by invitation."""
@@ -139,7 +184,10 @@ class MemoryControl(Control):
 
     async def submit_update(self, round_: int, digest: Digest, weight: int, metric: int, flags: ReportFlag) -> Receipt:
         """Submit an update."""
-        return await self._send(lambda model: model.submit_update(self._account, round_, digest, weight, metric, flags))
+        return await self._send(
+            lambda model: model.submit_update(self._account, round_, digest, weight, metric, flags),
+            SubmitCall(self._account, round_, digest, weight),
+        )
 
     async def advance(self, idle: Sequence[int] = ()) -> Receipt:
         """The due transition."""
@@ -158,7 +206,8 @@ class MemoryControl(Control):
         masks = [(s.body.mask if isinstance(s.body, Attestation) else 0, s.signature) for s in signatures]
         signed = [(mask, signer(mask, signature)) for mask, signature in masks]
         return await self._send(
-            lambda model: model.finalize(self._account, round_, excluded, merged, tuple(slices), signed)
+            lambda model: model.finalize(self._account, round_, excluded, merged, tuple(slices), signed),
+            FinalizeCall(round_, excluded, merged, tuple(slices), tuple(masks)),
         )
 
     async def report(self, metric: int, flags: ReportFlag) -> Receipt:

@@ -97,7 +97,14 @@ class MemorySwarm:
 
 @asynccontextmanager
 async def open_memory_swarm(
-    weights: Mapping[str, Any], members: Sequence[str], *, rounds: int, folder: Path, seed: int = 0, **settings: Any
+    weights: Mapping[str, Any],
+    members: Sequence[str],
+    *,
+    rounds: int,
+    folder: Path,
+    seed: int = 0,
+    knobs: Knobs = MEMORY_KNOBS,
+    **settings: Any,
 ) -> AsyncIterator[MemorySwarm]:
     """Found a swarm for these members, the first of whom is its founder and holds the first model.
 
@@ -105,6 +112,7 @@ async def open_memory_swarm(
         weights: the first model, as a learner's get_weights gives it.
         folder: for the members' homes and scratch files.
         seed: of keys, and of what the network loses.
+        knobs: of all members.
         settings: further fields of the Manifest.
     """
     keys = {name: Key.from_seed(f"memory swarm {seed} {name}") for name in members}
@@ -117,7 +125,7 @@ async def open_memory_swarm(
     store = MemoryStore()
     hashed = store.put(model)
     manifest = draft.with_genesis(hashed.digest, hashed.size, read_schema(model).digest)
-    manifest = replace(manifest.with_contract(MEMORY_CHAIN_ID, MEMORY_CONTRACT), knobs=MEMORY_KNOBS)
+    manifest = replace(manifest.with_contract(MEMORY_CHAIN_ID, MEMORY_CONTRACT), knobs=knobs)
     async with open_memory_network(seed) as network:
         stores = {name: store if name == members[0] else MemoryStore() for name in members}
         try:

@@ -137,7 +137,7 @@ def drafts(draw: st.DrawFn) -> Manifest:
         max_abs=draw(st.floats(1e-30, 3e38)),
         rpc=tuple(draw(st.lists(_urls, min_size=1, unique=True))),
         bootstrap=tuple(draw(st.lists(_multiaddrs, unique=True))),
-        knobs=Knobs(*(draw(st.floats(0, 1e6)) for _ in range(6))),
+        knobs=Knobs(*(draw(st.floats(0, 1e6)) for _ in range(6)), keep_rounds=draw(st.integers(0, 2**32 - 1))),
         genesis_file=draw(_texts),
     )  # fmt: skip
 

@@ -1,0 +1,198 @@
+"""What an audit finds: the lineage as far as it fits, and the first thing that does not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from swarmp2p.content.unixfs import cid
+from swarmp2p.core.types import Address, Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that does not fit."""
+
+    round: int
+    """0: the swarm itself, before any round."""
+    what: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        place = f"round {self.round}" if self.round else "the swarm"
+        return f"{place}: {self.what}: expected {self.expected}, found {self.found}"
+
+
+class Misfit(Exception):
+    """Ends the checks. Never leaves the audit: it becomes the report's finding."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(str(finding))
+        self.finding = finding
+
+
+def misfit(round_: int, what: str, expected: object, found: object) -> NoReturn:
+    """Ends the checks with this finding."""
+    raise Misfit(Finding(round_, what, shown(expected), shown(found)))
+
+
+def expect(round_: int, what: str, expected: object, found: object) -> None:
+    """Ends the checks unless both are equal."""
+    if expected != found:
+        misfit(round_, what, expected, found)
+
+
+def shown(value: object) -> str:
+    """Bytes in hexadecimal, everything else as it is."""
+    return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A member's update of a round."""
+
+    address: Address
+    index: int
+    digest: Digest
+    weight: int
+    included: bool
+
+
+@dataclass(slots=True)
+class Recomputed:
+    """What became of the content of a round."""
+
+    merged_held: bool
+    """The merged model is here whole, and hashes to its CID."""
+    slices: list[int] = field(default_factory=list)
+    """Slices that were merged again, to the attested digest."""
+    missing: list[Address] = field(default_factory=list)
+    """Members whose update is not here, or not all of it: the protocol lets members drop it."""
+
+
+@dataclass(slots=True)
+class RoundReport:
+    """A merged round that fits."""
+
+    round: int
+    parent_round: int
+    parent: Digest
+    merged: Digest
+    inputs: tuple[Input, ...]
+    k: int
+    slices: tuple[Digest, ...]
+    signers: tuple[Address, ...]
+    block_number: int
+    """Chain block of the merge."""
+    content: Recomputed | None = None
+    """None: the content was not looked at."""
+
+    @property
+    def included(self) -> tuple[Input, ...]:
+        """The updates that were merged, in the order in which they are."""
+        return tuple(sorted((each for each in self.inputs if each.included), key=lambda each: each.address))
+
+    @property
+    def recomputed(self) -> bool:
+        """Whether the whole merge was made again, to the same CID."""
+        return self.content is not None and len(self.content.slices) == self.k
+
+    def summary(self) -> str:
+        """What went in, who signed, and what became of the content, for people."""
+        text = f"from {len(self.included)} of {len(self.inputs)} updates, signed by {len(self.signers)}"
+        if self.content is None:
+            return text
+        if not self.content.merged_held:
+            text += "; the model is not held any more"
+        if self.recomputed:
+            return text + "; merged again to the same CID"
+        missing = ", ".join(shown(each) for each in self.content.missing)
+        return text + f"; {len(self.content.slices)} of {self.k} slices merged again, not held are updates of {missing}"
+
+
+@dataclass(slots=True)
+class Report:
+    """The outcome of an audit."""
+
+    chain_id: int
+    contract: Address
+    manifest: Digest
+    genesis: Digest
+    head: Digest
+    size: int
+    """Bytes of a model."""
+    rounds: list[RoundReport] = field(default_factory=list)
+    """Those that fit, ascending."""
+    finding: Finding | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Nothing was found."""
+        return self.finding is None
+
+    def lines(self) -> Iterator[str]:
+        """The report for people: a line a round, then what does not fit, or that everything does."""
+        for each in self.rounds:
+            yield f"round {each.round}: {cid(each.merged, self.size)} {each.summary()}"
+        if self.finding is not None:
+            yield f"Does not fit: {self.finding}."
+        else:
+            genesis, head = cid(self.genesis, self.size), cid(self.head, self.size)
+            yield f"Everything fits: the head {head} is {len(self.rounds)} merges from the genesis {genesis}."
+
+    @contextmanager
+    def catching(self) -> Iterator[None]:
+        """Take down a misfit, and go on behind the block."""
+        try:
+            yield
+        except Misfit as error:
+            self.finding = error.finding
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report for programs."""
+    finding = report.finding
+    return {
+        "fits": report.fits,
+        "chain_id": report.chain_id,
+        "contract": shown(report.contract),
+        "manifest": str(cid(report.manifest, 0)),
+        "genesis": str(cid(report.genesis, report.size)),
+        "head": str(cid(report.head, report.size)),
+        "rounds": [_round_as_json(each, report.size) for each in report.rounds],
+        "finding": None
+        if finding is None
+        else {"round": finding.round, "what": finding.what, "expected": finding.expected, "found": finding.found},
+    }
+
+
+def _round_as_json(report: RoundReport, size: int) -> dict[str, Any]:
+    content = report.content
+    return {
+        "round": report.round,
+        "parent_round": report.parent_round,
+        "parent": str(cid(report.parent, size)),
+        "merged": str(cid(report.merged, size)),
+        "block": report.block_number,
+        "inputs": [
+            {
+                "address": shown(each.address),
+                "index": each.index,
+                "cid": str(cid(each.digest, size)),
+                "weight": each.weight,
+                "included": each.included,
+            }
+            for each in report.inputs
+        ],
+        "slices": [each.hex() for each in report.slices],
+        "signers": [shown(each) for each in report.signers],
+        "content": None
+        if content is None
+        else {
+            "merged_held": content.merged_held,
+            "recomputed_slices": content.slices,
+            "recomputed": report.recomputed,
+            "updates_missing": [shown(each) for each in content.missing],
+        },
+    }
