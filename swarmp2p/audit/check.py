@@ -15,6 +15,7 @@ from swarmp2p.core.election import round_seed
 from swarmp2p.core.history import FinalizeCall, Merged, Opened, Sealed
 from swarmp2p.core.messages import Attestation
 from swarmp2p.core.slices import leaders_in_force
+from swarmp2p.core.threshold import inclusion_floor
 from swarmp2p.core.typed import Domain, domain_separator, first_inputs, next_inputs, signing_digest
 from swarmp2p.core.types import Address, Bitmap, Digest, bits
 from swarmp2p.identity import keccak256, recover
@@ -203,7 +204,7 @@ class _Checks:
         included = sealed.roster & ~merged.excluded
         expect(round_, "included members in the event", _members(included), _members(merged.included))
         expect(round_, "included members in the contract", _members(included), _members(kept.included))
-        floor = max(1, -(-sealed.roster.bit_count() // 2))
+        floor = inclusion_floor(sealed.roster.bit_count())
         if included.bit_count() < floor:
             misfit(round_, "included updates", f"{floor} or more", included.bit_count())
         return merged

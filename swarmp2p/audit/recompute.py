@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from swarmp2p.audit.report import Input, Recomputed, Report, RoundReport, expect, misfit, shown
-from swarmp2p.content.unixfs import HASH_SIZE, cid, root, slice_digest
+from swarmp2p.content.unixfs import HASH_SIZE, cid, leaf_at, root, slice_digest
 from swarmp2p.core.config import Config
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, InvalidUpdate, MalformedModel
 from swarmp2p.core.schema import LENGTH_SIZE, Schema, head_length, parse_schema
@@ -75,7 +75,7 @@ class _Recompute:
 
     def _chunk(self, round_: int, what: str, digest: Digest, index: int, leaves: bytes) -> bytes | None:
         """A chunk that fits its leaf; None if it is not here."""
-        leaf = leaves[HASH_SIZE * index : HASH_SIZE * (index + 1)]
+        leaf = leaf_at(leaves, index)
         place = f"chunk {index} of the {what} {self._cid(digest)}"
         try:
             data = self._source.read_chunk(digest, index)

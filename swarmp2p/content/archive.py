@@ -9,8 +9,8 @@ from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 
-from swarmp2p.content.record import Record, Span
-from swarmp2p.content.unixfs import hash_file
+from swarmp2p.content.record import Record
+from swarmp2p.content.unixfs import hash_file, leaf_at
 from swarmp2p.core.errors import ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 
@@ -33,7 +33,7 @@ class ContentArchive:
             return whole
         leaves, partial = self.leaf_list(name), _read(self._part(name) / "data", index)
         # A partial file has zeros, or a chunk half-written, where nothing has come yet.
-        if leaves is None or partial is None or hashlib.sha256(partial).digest() != Span(name, 0, leaves).leaf(index):
+        if leaves is None or partial is None or hashlib.sha256(partial).digest() != leaf_at(leaves, index):
             raise ContentUnavailable(f"Chunk {index} of {name.hex()} is not in {self._folder}.")
         return partial
 

@@ -4,7 +4,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
-from swarmp2p.content.unixfs import HASH_SIZE, chunk_count
+from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, leaf_at
 from swarmp2p.core.types import Digest
 
 _MAGIC = b"swarmp2p-leaves-1\n"
@@ -27,7 +27,7 @@ class Span:
 
     def leaf(self, index: int) -> bytes:
         """Expected hash of the span's chunk `index` (from the span's first chunk)."""
-        return self.leaf_list[HASH_SIZE * index : HASH_SIZE * (index + 1)]
+        return leaf_at(self.leaf_list, index)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,11 @@ def hash_bytes(data: bytes | memoryview) -> Hashed:
     return Hashed(root(leaf_list, len(view)).digest, len(view), leaf_list)
 
 
+def leaf_at(leaf_list: bytes, index: int) -> Digest:
+    """sha2-256 of chunk `index`, out of a leaf list; empty beyond its end."""
+    return leaf_list[HASH_SIZE * index : HASH_SIZE * (index + 1)]
+
+
 def slice_digest(leaf_list: bytes) -> Digest:
     """Digest of a slice from the leaf list of its chunks: the list's own sha2-256 (docs/protocol.md, section 5)."""
     return hashlib.sha256(leaf_list).digest()
@@ -128,8 +133,7 @@ def root(leaf_list: bytes, size: int) -> Root:
         return Root(leaf_list, {})
     nodes: dict[Digest, bytes] = {}
     level = [
-        _Subtree(_RAW_PREFIX + leaf_list[HASH_SIZE * i : HASH_SIZE * (i + 1)], length := chunk_length(i, size), length)
-        for i in range(count)
+        _Subtree(_RAW_PREFIX + leaf_at(leaf_list, i), length := chunk_length(i, size), length) for i in range(count)
     ]
     # Each level groups the one below. A lone last child is wrapped too, so that all leaves are at one depth.
     while len(level) > 1:

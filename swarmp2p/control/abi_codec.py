@@ -49,6 +49,19 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """An event of the contract.
+
+    Attributes:
+        topic: the first topic of its logs.
+        inputs: its arguments, as the ABI has them.
+    """
+
+    topic: bytes
+    inputs: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Artefact:
     """Contract as compiled.
 
@@ -59,6 +72,7 @@ class Artefact:
     """
 
     functions: dict[str, Function]
+    events: dict[str, Event]
     errors: dict[bytes, tuple[str, tuple[str, ...]]]
     constructor: tuple[str, ...]
     bytecode: bytes
@@ -99,8 +113,12 @@ def _types(entries: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(_type(entry) for entry in entries)
 
 
+def _signature_hash(name: str, types: Sequence[str]) -> bytes:
+    return keccak256(f"{name}({','.join(types)})".encode())
+
+
 def _selector(name: str, types: Sequence[str]) -> bytes:
-    return keccak256(f"{name}({','.join(types)})".encode())[:4]
+    return _signature_hash(name, types)[:4]
 
 
 @cache
@@ -109,6 +127,7 @@ def artefact(name: str = "Swarm") -> Artefact:
     text = resources.files("swarmp2p.control").joinpath(f"abi/{name}.json").read_text()
     parsed = json.loads(text)
     functions: dict[str, Function] = {}
+    events: dict[str, Event] = {}
     errors: dict[bytes, tuple[str, tuple[str, ...]]] = {}
     constructor: tuple[str, ...] = ()
     for entry in parsed["abi"]:
@@ -116,6 +135,8 @@ def artefact(name: str = "Swarm") -> Artefact:
         if entry["type"] == "function":
             selector = _selector(entry["name"], inputs)
             functions[entry["name"]] = Function(entry["name"], selector, inputs, _types(entry["outputs"]))
+        elif entry["type"] == "event":
+            events[entry["name"]] = Event(_signature_hash(entry["name"], inputs), tuple(entry["inputs"]))
         elif entry["type"] == "error":
             errors[_selector(entry["name"], inputs)] = (entry["name"], inputs)
         elif entry["type"] == "constructor":
@@ -123,14 +144,7 @@ def artefact(name: str = "Swarm") -> Artefact:
     for signature, types in _STANDARD_ERRORS.items():
         errors[keccak256(signature.encode())[:4]] = (signature.partition("(")[0], tuple(types))
     bytecode = bytes.fromhex(parsed["bytecode"].removeprefix("0x"))
-    return Artefact(functions, errors, constructor, bytecode, tuple(parsed["abi"]))
-
-
-@cache
-def event_topic(name: str) -> bytes:
-    """The first topic of an event's logs."""
-    entry = next(entry for entry in artefact().entries if entry["type"] == "event" and entry["name"] == name)
-    return keccak256(f"{name}({','.join(_types(entry['inputs']))})".encode())
+    return Artefact(functions, events, errors, constructor, bytecode, tuple(parsed["abi"]))
 
 
 @dataclass(frozen=True, slots=True)

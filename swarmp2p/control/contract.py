@@ -20,7 +20,6 @@ from swarmp2p.core.view import View
 
 MAX_ADDRESSES = 256
 """Bytes of a member's multiaddrs, joined by newlines."""
-_BATCH = 50
 _ADVANCE_GAS = 1_500_000
 _CHAIN_LAGS = 2.0
 """Seconds by which the latest block may be old before a refused `advance` is sent all the same."""
@@ -132,9 +131,7 @@ class SwarmContract:
             ("eth_call", [{"to": _hex(self.address), "data": _hex(function.encode(_hex(member)))}, "latest"])
             for member in members
         ]
-        outputs: list[str] = []
-        for start in range(0, len(requests), _BATCH):
-            outputs += await self._rpc.batch(requests[start : start + _BATCH])
+        outputs = await self._rpc.batch(requests)
         found: dict[Address, tuple[str, ...]] = {}
         for member, output in zip(members, outputs, strict=True):
             (joined,) = function.decode(_output("addressesOf", output))

@@ -6,13 +6,12 @@ from typing import Any
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
-from swarmp2p.control.abi_codec import Artefact, artefact, event_topic
+from swarmp2p.control.abi_codec import Artefact, artefact
 from swarmp2p.control.rpc import NodeError, RpcClient
 from swarmp2p.core.errors import WrongChain
 from swarmp2p.core.history import Enrolled, FinalizeCall, Merged, Opened, Record, Sealed, SubmitCall, Updated
 from swarmp2p.core.types import Address
 
-_BATCH = 50
 _EVENTS = ("Enrolled", "Opened", "Updated", "Sealed", "Merged")
 _CALLS = {"Updated": "submitUpdate", "Merged": "finalize"}
 """Events that are compared with their transaction."""
@@ -24,7 +23,7 @@ async def read_history(rpc: RpcClient, contract: Address, last_block: int) -> tu
     Raises:
         WrongChain: events or transactions that a swarm's contract would not have, or that the node has forgotten.
     """
-    names = {event_topic(name): name for name in _EVENTS}
+    names = {artefact().events[name].topic: name for name in _EVENTS}
     logs = await _logs(rpc, contract, sorted(names), last_block)
     named = [(names[bytes.fromhex(log["topics"][0][2:])], log) for log in logs]
     hashes = list(dict.fromkeys(log["transactionHash"] for name, log in named if name in _CALLS))
@@ -62,9 +61,7 @@ async def _logs(rpc: RpcClient, contract: Address, topics: Sequence[bytes], last
 
 async def _by_key(rpc: RpcClient, method: str, params: Sequence[tuple[Any, ...]]) -> dict[Any, dict[str, Any]]:
     """Answers by the first parameter."""
-    answers: list[Any] = []
-    for start in range(0, len(params), _BATCH):
-        answers += await rpc.batch([(method, each) for each in params[start : start + _BATCH]])
+    answers = await rpc.batch([(method, each) for each in params])
     for each, answer in zip(params, answers, strict=True):
         if answer is None:
             raise WrongChain(
@@ -114,7 +111,7 @@ def _finalize_call(
 
 def _arguments(compiled: Artefact, name: str, log: Mapping[str, Any]) -> dict[str, Any]:
     """An event's arguments by name."""
-    inputs = next(entry for entry in compiled.entries if entry["type"] == "event" and entry["name"] == name)["inputs"]
+    inputs = compiled.events[name].inputs
     indexed = [entry for entry in inputs if entry["indexed"]]
     plain = [entry for entry in inputs if not entry["indexed"]]
     try:

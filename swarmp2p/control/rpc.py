@@ -22,6 +22,8 @@ _PASSES = 2
 """Times that all nodes are tried before ChainUnreachable; whoever calls decides on longer patience."""
 _PAUSE = 0.2
 _MAX_ANSWER = 64 * 1024 * 1024
+BATCH = 50
+"""Requests that go to a node at once; nodes refuse batches that are too long for them, often above 100."""
 
 
 class NodeError(SwarmError):
@@ -116,11 +118,15 @@ class RpcClient:
         return _result(method, await self._send(self._request(method, params), timeout))
 
     async def batch(self, requests: Sequence[tuple[str, Sequence[Json]]]) -> list[Json]:
-        """Several requests at once; the results in order. The first error among them is raised."""
-        bodies = [self._request(method, params) for method, params in requests]
-        answers = await self._send(bodies, None)
-        by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
-        return [_result(body["method"], by_id.get(body["id"], {})) for body in bodies]
+        """Many requests in few round trips, as many at once as nodes take; the results in order. The first error among
+        them is raised."""
+        results: list[Json] = []
+        for start in range(0, len(requests), BATCH):
+            bodies = [self._request(method, params) for method, params in requests[start : start + BATCH]]
+            answers = await self._send(bodies, None)
+            by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
+            results += [_result(body["method"], by_id.get(body["id"], {})) for body in bodies]
+        return results
 
     @property
     def long_polls(self) -> bool:

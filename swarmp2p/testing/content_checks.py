@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from swarmp2p.content.interface import ContentStore
-from swarmp2p.content.unixfs import HASH_SIZE, Hashed, hash_bytes, slice_digest
+from swarmp2p.content.unixfs import HASH_SIZE, Hashed, hash_bytes, leaf_at, slice_digest
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE
 
@@ -144,7 +144,7 @@ def _check_assembly(store: ContentStore) -> None:
     assert (part.size, part.chunks) == (len(data), 6)
     for index in (3, 4, 5):
         leaf = part.write_chunk(index, _piece(data, index))
-        assert leaf == hashed.leaf_list[HASH_SIZE * index : HASH_SIZE * (index + 1)]
+        assert leaf == leaf_at(hashed.leaf_list, index)
     assert _refuses(ValueError, lambda: part.write_chunk(0, b"short"))
     assert _refuses(ValueError, lambda: part.write_chunk(6, b""))
     assert _refuses(ContentUnavailable, lambda: part.seal_slice(2, 6))

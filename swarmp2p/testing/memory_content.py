@@ -1,9 +1,7 @@
 """A content store in memory: for tests of what sits above one. Checked by the same function as the real ones."""
 
 import hashlib
-import os
 import re
-import shutil
 import tempfile
 import threading
 import uuid
@@ -17,6 +15,7 @@ from swarmp2p.content.unixfs import (
     chunk_count,
     chunk_length,
     hash_bytes,
+    leaf_at,
     root,
     slice_digest,
 )
@@ -24,10 +23,6 @@ from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, QuotaExceed
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
-
-
-def _leaf(leaf_list: bytes, index: int) -> bytes:
-    return leaf_list[HASH_SIZE * index : HASH_SIZE * (index + 1)]
 
 
 class MemoryPart:
@@ -133,7 +128,7 @@ class MemoryPart:
     def holds(self, first: int, leaf_list: bytes, index: int) -> bool:
         """Whether chunk `index` of the span that starts at `first` is here."""
         data = self.data.get(first + index)
-        return data is not None and hashlib.sha256(data).digest() == _leaf(leaf_list, index)
+        return data is not None and hashlib.sha256(data).digest() == leaf_at(leaf_list, index)
 
 
 class MemoryTarget:
@@ -162,7 +157,7 @@ class MemoryTarget:
         ]
 
     def write_chunk(self, index: int, data: bytes | memoryview) -> None:
-        if hashlib.sha256(data).digest() != _leaf(self._leaf_list, index):
+        if hashlib.sha256(data).digest() != leaf_at(self._leaf_list, index):
             raise ContentCorrupt(f"Chunk {index} does not hash to its leaf.")
         self._part.write_chunk(self._first + index, data)
 
@@ -233,11 +228,9 @@ class MemoryStore:
         return path
 
     def export(self, digest: Digest, destination: str | PathLike[str]) -> None:
-        whole = self.scratch()
-        whole.write_bytes(self.read(digest))
-        shutil.copy(whole, f"{destination}.{whole.name}")  # the destination may be on another disk
-        os.replace(f"{destination}.{whole.name}", destination)
-        whole.unlink()
+        beside = Path(f"{destination}.{uuid.uuid4().hex}")
+        beside.write_bytes(self.read(digest))
+        beside.replace(destination)
 
     def _holders(self, name: Digest) -> list[MemoryPart]:
         with self.lock:
@@ -276,7 +269,7 @@ class MemoryStore:
             part.target(0, leaf_list, digest)
             for donor in donors:
                 for index, data in donor.data.items():
-                    if hashlib.sha256(data).digest() == _leaf(leaf_list, index):
+                    if hashlib.sha256(data).digest() == leaf_at(leaf_list, index):
                         part.write_chunk(index, data)
             return part
 
