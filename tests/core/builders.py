@@ -22,6 +22,7 @@ T0 = 1_800_000_000.0
 """A time of the present: its float resolution is that of real runs."""
 
 KNOBS = Knobs()
+TIMEOUT = KNOBS.leader_timeout
 CONFIG = Config(
     genesis=GENESIS, size=2**23, schema=NO_DIGEST, update_size=2**23, update_schema=NO_DIGEST, rule=NO_DIGEST,
     purpose=NO_DIGEST, manifest=NO_DIGEST, initial_members=4, f=1, k_max=16, min_updates=2, frac_bps=5000,
@@ -42,6 +43,11 @@ def update_of(index: int) -> Digest:
 
 def slice_of(slice_: int) -> Digest:
     return b"c" + bytes([slice_]) * 31
+
+
+MERGED = b"m" * 32
+BOTH = (slice_of(0), slice_of(1))
+"""The slices of a merge by two leaders."""
 
 
 def member(index: int, **changes: Any) -> Member:

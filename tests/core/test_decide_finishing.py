@@ -15,9 +15,11 @@ from swarmp2p.core.store import RoundStore, Store
 from swarmp2p.core.types import NO_DIGEST, Status
 from swarmp2p.core.view import View
 from tests.core.builders import (
+    BOTH,
     CONFIG,
     INPUTS,
     KNOBS,
+    MERGED,
     T0,
     a_store,
     at_position,
@@ -32,12 +34,6 @@ from tests.core.builders import (
     slice_of,
     wanted,
 )
-
-MERGED = b"m" * 32
-TIMEOUT = KNOBS.leader_timeout
-
-BOTH = (slice_of(0), slice_of(1))
-
 
 # Attestations
 

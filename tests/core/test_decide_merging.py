@@ -23,6 +23,7 @@ from tests.core.builders import (
     KNOBS,
     SEED,
     T0,
+    TIMEOUT,
     a_store,
     at_position,
     attestation,
@@ -39,11 +40,6 @@ from tests.core.builders import (
     update_of,
     wanted,
 )
-
-MERGED = b"m" * 32
-TIMEOUT = KNOBS.leader_timeout
-
-BOTH = (slice_of(0), slice_of(1))
 
 
 def on_duty(me: int, q: int = CONFIG.q, doublings: int = 0, n: int = 4, k: int = 2) -> list[int]:

@@ -1,11 +1,15 @@
 """The network in memory does what the real one does, and its faults do what they say."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 import trio.testing
 
 from swarmp2p.identity import Key
-from swarmp2p.testing.memory_network import open_memory_network
+from swarmp2p.network.interface import Messages
+from swarmp2p.testing.memory_network import MemoryHost, MemoryNetwork, open_memory_network
 from swarmp2p.testing.network_checks import check_host
 
 TOPIC = "/swarmp2p/1/1/0x00/test"
@@ -15,19 +19,25 @@ def secret(name: str) -> bytes:
     return Key.from_seed(f"memory {name}").secret
 
 
+@asynccontextmanager
+async def two_hosts(seed: int = 0) -> AsyncIterator[tuple[MemoryNetwork, MemoryHost, MemoryHost, Messages]]:
+    """A network, two connected hosts, and what the second hears."""
+    async with (
+        open_memory_network(seed) as network,
+        network.open_host(secret("a")) as a,
+        network.open_host(secret("b")) as b,
+    ):
+        a.know(b.multiaddrs())
+        yield network, a, b, b.subscribe(TOPIC, lambda author, data: True)
+
+
 async def test_it_does_what_a_host_has_to(autojump_clock: trio.testing.MockClock) -> None:
     async with open_memory_network() as network:
         await check_host(network.open_host)
 
 
 async def test_a_partition_cuts_and_heals(autojump_clock: trio.testing.MockClock) -> None:
-    async with (
-        open_memory_network() as network,
-        network.open_host(secret("a")) as a,
-        network.open_host(secret("b")) as b,
-    ):
-        a.know(b.multiaddrs())
-        inbox = b.subscribe(TOPIC, lambda author, data: True)
+    async with two_hosts() as (network, a, b, inbox):
         network.partition([a.address], [b.address])
         assert not a.connected()
         assert a.status().targets[0].problem == "the network is partitioned"
@@ -41,13 +51,7 @@ async def test_a_partition_cuts_and_heals(autojump_clock: trio.testing.MockClock
 async def test_loss_and_delay_are_those_of_the_seed(autojump_clock: trio.testing.MockClock) -> None:
     heard: list[list[bytes]] = []
     for _ in range(2):
-        async with (
-            open_memory_network(seed=7) as network,
-            network.open_host(secret("a")) as a,
-            network.open_host(secret("b")) as b,
-        ):
-            a.know(b.multiaddrs())
-            inbox = b.subscribe(TOPIC, lambda author, data: True)
+        async with two_hosts(seed=7) as (network, a, _, inbox):
             network.loss, network.delay = 0.3, (0.1, 2.0)
             for number in range(50):
                 await a.publish(TOPIC, bytes([number]))
@@ -61,13 +65,7 @@ async def test_loss_and_delay_are_those_of_the_seed(autojump_clock: trio.testing
 
 
 async def test_one_message_can_be_lost_on_purpose(autojump_clock: trio.testing.MockClock) -> None:
-    async with (
-        open_memory_network() as network,
-        network.open_host(secret("a")) as a,
-        network.open_host(secret("b")) as b,
-    ):
-        a.know(b.multiaddrs())
-        inbox = b.subscribe(TOPIC, lambda author, data: True)
+    async with two_hosts() as (network, a, _, inbox):
         network.loses = lambda sender, receiver, data: data == b"first"
         await a.publish(TOPIC, b"first")
         await a.publish(TOPIC, b"second")
