@@ -194,8 +194,13 @@ async def test_each_node_is_asked_for_its_chain() -> None:
         return "0x2" if body["method"] == "eth_chainId" else "0x7"
 
     async with RpcClient(["http://a", "http://b"], chain_id=1, transport=node(answers)) as rpc:
+        with pytest.raises(ChainUnreachable, match="http://b: it serves the chain 2"):
+            await rpc.block_number()
+    async with RpcClient(["http://b"], chain_id=1, transport=node(answers)) as rpc:
         with pytest.raises(WrongChain, match="http://b"):
             await rpc.block_number()
+    async with RpcClient(["http://b", "http://c"], chain_id=2, transport=node(answers)) as rpc:
+        assert await rpc.block_number() == 7
 
 
 async def test_polls_where_there_is_no_long_poll(autojump_clock: trio.abc.Clock) -> None:
@@ -269,5 +274,5 @@ async def test_absurd_fees_are_refused() -> None:
     async with RpcClient(["http://a"], transport=node(answers)) as rpc:
         with pytest.raises(TransactionFailed, match="gwei"):
             await FeeOracle(rpc).fees()
-    raised = Fees(None, 100, 8).raised()
-    assert (raised.cap, raised.tip) == (126, 11)
+    raised = Fees(None, 100, 8).raised(Fees(None, 120, 20))
+    assert (raised.cap, raised.tip) == (126, 20)
