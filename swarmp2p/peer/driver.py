@@ -8,7 +8,7 @@ import trio
 
 from swarmp2p.core import actions as act
 from swarmp2p.core.decide import decide, observe
-from swarmp2p.core.errors import ChainUnreachable, LearnerFailed, NotAMember, SchemaMismatch, SwarmError
+from swarmp2p.core.errors import LearnerFailed, NotAMember, SchemaMismatch, SwarmError
 from swarmp2p.core.types import Phase, Status
 from swarmp2p.core.view import View
 from swarmp2p.identity import keccak256
@@ -29,6 +29,9 @@ CHAIN_RETRY = 1.0
 """Seconds between two tries to reach a chain that does not answer."""
 LOOK_INTERVAL = 30.0
 """Seconds after which the state is taken again although nothing seems to have changed."""
+MISSING_PATIENCE = 60.0
+"""Seconds for which a view without this member is borne: the block with its enrolment may have been reorganised away, and
+the transaction come into another one."""
 BOOTSTRAP_INTERVAL = 10.0
 """Seconds between two looks at the contract's addresses while members are missing."""
 
@@ -64,6 +67,7 @@ class Driver:
         }
         self.finished = trio.Event()
         self.reconciler: Reconciler | None = None
+        self._missing_since: float | None = None
 
     async def run(self) -> None:
         """Until cancelled, or an error that only a person can mend."""
@@ -105,7 +109,8 @@ class Driver:
         while True:
             try:
                 view = await self._next_view()
-            except ChainUnreachable as error:
+            except SwarmError as error:
+                # Not only silence: a node that is behind or ill says that there is no contract, and other things.
                 _log.warning("%s (trying again)", error)
                 ctx.emit("chain_unreachable", ctx.view.round, error=str(error))
                 await trio.sleep(CHAIN_RETRY)
@@ -123,12 +128,19 @@ class Driver:
 
     def _take_view(self, view: View) -> None:
         ctx = self._ctx
-        before, ctx.view = ctx.view, view
         me = view.member(ctx.store.me)
-        if me is None or me.status is Status.BARRED:
+        if me is None and self._missing_since is None:
+            self._missing_since = trio.current_time()
+        if me is not None:
+            self._missing_since = None
+        since = self._missing_since
+        if (me is not None and me.status is Status.BARRED) or (
+            since is not None and trio.current_time() >= since + MISSING_PATIENCE
+        ):
             raise NotAMember(
                 f"0x{ctx.store.me.hex()} is no longer a member of this swarm.", "Ask its members for an invitation."
             )
+        before, ctx.view = ctx.view, view
         if before.members != view.members:
             ctx.admit()
         if (before.round, before.phase) != (view.round, view.phase):
@@ -148,7 +160,7 @@ class Driver:
                 try:
                     for multiaddrs in (await ctx.contract.addresses()).values():
                         ctx.know(multiaddrs)
-                except ChainUnreachable as error:
+                except SwarmError as error:
                     _log.info("no bootstrap records: %s", error)
             with trio.move_on_after(BOOTSTRAP_INTERVAL):
                 members = ctx.view.members
