@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 import trio
 
-from interop.swarm_on_anvil import KNOBS, NAMES, AnvilSwarm, check_ended, needs_anvil, open_anvil_swarm
+from interop.swarm_on_anvil import needs_anvil, open_anvil_swarm
+from swarmp2p.control.anvil import BLOCK_TIME
 from swarmp2p.core.types import Phase
+from swarmp2p.testing.chain_swarm import KNOBS, NAMES, ChainSwarm, check_ended
 
 pytestmark = needs_anvil
 ROUNDS, HIT = 5, 3
 """Merged rounds in all, and the round in which it happens."""
 
 
-async def _until_applied(swarm: AnvilSwarm, round_: int) -> None:
+async def _until_applied(swarm: ChainSwarm, round_: int) -> None:
     """Until the learner of every member has been given the head of a round."""
     for name in NAMES:
         await swarm.peers[name].wait_for_round(round_ - 1)
@@ -27,8 +29,8 @@ async def _until_applied(swarm: AnvilSwarm, round_: int) -> None:
 @pytest.mark.parametrize("shorter", [False, True])
 async def test_submissions_are_reorganised_away(tmp_path: Path, shorter: bool) -> None:
     """Shorter: the blocks are gone without others in their place, on a chain that makes none without transactions."""
-    anvil = {"block_time": None} if shorter else {}
-    async with open_anvil_swarm(tmp_path, rounds=ROUNDS, anvil=anvil) as swarm:
+    block_time = None if shorter else BLOCK_TIME
+    async with open_anvil_swarm(tmp_path, rounds=ROUNDS, block_time=block_time) as swarm:
         slow = swarm.learners["dave"]
         slow.hold_at = HIT
         with trio.fail_after(90):

@@ -7,6 +7,7 @@ import trio
 from swarmp2p.control.node import is_quantity
 from swarmp2p.control.rpc import Json, NodeError, RpcClient
 from swarmp2p.core.errors import TransactionFailed
+from swarmp2p.core.types import Address
 
 MAX_FEE = 1_000 * 10**9
 """Wei a gas that a transaction offers at most: dearer than that is an accident, not a market."""
@@ -56,10 +57,15 @@ def _more(value: int) -> int:
 
 
 class FeeOracle:
-    """Asks a node what gas costs, not more often than needed."""
+    """Asks a node what gas costs, not more often than needed.
 
-    def __init__(self, rpc: RpcClient) -> None:
+    Args:
+        account: who is to pay.
+    """
+
+    def __init__(self, rpc: RpcClient, account: Address) -> None:
         self._rpc = rpc
+        self._account = "0x" + account.hex()
         self._known: Fees | None = None
         self._until = 0.0
 
@@ -80,13 +86,17 @@ class FeeOracle:
         base = None if block is None else block.get("baseFeePerGas")
         if base is None:
             return _bounded(Fees(price))
-        if price == 0:
+        if price == 0 or (int(base, 16) == 0 and await self._has_nothing()):
             return Fees(None, 0, 0)
         try:
             tip = await self._rpc.number("eth_maxPriorityFeePerGas")
         except NodeError:
             tip = _DEFAULT_TIP
         return _bounded(Fees(None, 2 * int(base, 16) + tip, tip))
+
+    async def _has_nothing(self) -> bool:
+        """Nodes advise a tip though the chain wants none; who has no money can only try without."""
+        return await self._rpc.number("eth_getBalance", self._account, "latest") == 0
 
 
 def _is_block(value: Json) -> bool:

@@ -35,9 +35,9 @@ class RpcClient:
             blocks, a preferred one is gone back to when it has caught up.
         chain_id: if given, each node is asked for it before its first use. One of another chain counts as failed.
         timeout: seconds for a node to answer.
-        poll_interval: seconds between two looks for a new block, where the node has no better way. Looks cost the node
-            less than a millisecond, and 100 ms add little to a round; a subscription would need a second connection and
-            these looks besides it, since subscriptions get lost.
+        poll_interval: seconds between two looks for a new block, where the node has no better way; longer, up to tenfold,
+            when none comes. A look costs the node less than a millisecond, and gossip of the others makes peers look at
+            once; a subscription would need a second connection, and these looks besides it, since it may get lost.
 
     Every method raises ChainUnreachable when no node answers, WrongChain when all serve another chain, and NodeError
     when one answers with an error. All requests may safely be sent twice (a signed transaction has only one effect).
@@ -123,18 +123,23 @@ class RpcClient:
     async def wait_for_block(self, above: int, timeout: float) -> int:
         """The latest block's number: as soon as it is above `above`, soon if it is below (the chain was reorganised, or
         this node lags), and after `timeout` seconds in any case."""
-        deadline = trio.current_time() + timeout
+        begun = trio.current_time()
+        deadline = begun + timeout
         while True:
             await self._look_back()
             left = max(0.0, deadline - trio.current_time())
             number = await self._wait_there(above, min(left, LONG_POLL)) if self._long_poll else None
             if number is None:
                 number = await self.block_number()
-                left = min(left, self._poll_interval)
+                left = min(left, self._pause(trio.current_time() - begun))
                 if number <= above and left > 0:
                     await trio.sleep(left)
             if number != above or trio.current_time() >= deadline:
                 return number
+
+    def _pause(self, waited: float) -> float:
+        """Seconds until the next look: late by a quarter of the time between blocks at most, as far as it is long."""
+        return min(max(self._poll_interval, waited / 4), 10 * self._poll_interval)
 
     async def _wait_there(self, above: int, seconds: float) -> int | None:
         try:

@@ -55,7 +55,7 @@ class Sender:
         self.address: Address = bytes.fromhex(self._account.address[2:])
         self._artefact = artefact
         self._journal = journal
-        self._fees = FeeOracle(rpc)
+        self._fees = FeeOracle(rpc, self.address)
         self._lock = trio.Lock()
         self._nonces = Nonces(rpc, self.address)
         self._chain_id: int | None = rpc.chain_id
