@@ -42,7 +42,7 @@ class Nonces:
 
     def given(self, nonce: int) -> None:
         """A node has taken a transaction with it."""
-        self._taken[nonce] = trio.current_time() + LATE
+        self._taken[nonce] = max(self._taken.get(nonce, 0.0), trio.current_time() + LATE)
 
     @contextmanager
     def waiting_for(self, nonce: int) -> Iterator[None]:
@@ -52,7 +52,7 @@ class Nonces:
             yield
         except BaseException:
             # Given up or cancelled: soon the node knows better than we whether it is on its way.
-            self.given(nonce)
+            self._taken[nonce] = trio.current_time() + LATE
             raise
         del self._taken[nonce]
 

@@ -12,6 +12,7 @@ from trio.abc import Clock
 
 from swarmp2p.control.abi_codec import artefact
 from swarmp2p.control.fees import Fees
+from swarmp2p.control.nonces import LATE, Nonces
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.control.sender import RECEIPT_TIMEOUT, Sender
 from swarmp2p.control.transaction import Transaction, decode
@@ -202,6 +203,24 @@ async def test_a_nonce_before_it_that_nobody_has_is_filled(tmp_path: Path, autoj
         pool.reorganise()
         pool.mining = True
     assert [(t.nonce, t.to, t.data) for t in pool.mined] == [(0, KEY.address, b""), (1, TO, b"second")]
+
+
+async def test_a_nonce_is_taken_while_its_transaction_is_waited_for_and_a_little_longer(autojump_clock: Clock) -> None:
+    """Whatever the node says, which has perhaps lost it, and also when it was sent again in between."""
+    async with RpcClient(["http://a"], transport=node(Pool())) as rpc:
+        nonces = Nonces(rpc, KEY.address)
+        with pytest.raises(ZeroDivisionError), nonces.waiting_for(0):  # noqa: PT012
+            await trio.sleep(100.0)
+            nonces.given(0)
+            await trio.sleep(100.0)
+            assert await nonces.next() == 1
+            raise ZeroDivisionError
+        assert await nonces.next() == 1
+        await trio.sleep(LATE)
+        assert await nonces.next() == 0
+        with nonces.waiting_for(0):
+            assert nonces.on_its_way(0)
+        assert await nonces.next() == 0
 
 
 @pytest.mark.parametrize("accepted", [False, True])
