@@ -244,6 +244,10 @@ class Sender:
         used = await self._nonces.used()
         if used > sent.nonce:
             sent.passed_over += 1
+            # What else was offered for it, by whoever cleared the way for another transaction.
+            for entries in await self._journaled():
+                if (entries[0].intent, entries[0].nonce) == (sent.intent, sent.nonce):
+                    sent.raws += [entry.raw for entry in entries if entry.raw not in sent.raws]
             # Once is not enough: the receipt may come a moment later, or from another node.
             if sent.passed_over > 1:
                 await self._done(sent.intent)

@@ -14,7 +14,7 @@ from swarmp2p.control.abi_codec import artefact
 from swarmp2p.control.fees import Fees
 from swarmp2p.control.nonces import LATE, Nonces
 from swarmp2p.control.rpc import RpcClient
-from swarmp2p.control.sender import RECEIPT_TIMEOUT, Sender
+from swarmp2p.control.sender import LOOK_AFTER, RECEIPT_TIMEOUT, Sender
 from swarmp2p.control.transaction import Transaction, decode
 from swarmp2p.core.errors import ChainUnreachable, TransactionFailed
 from swarmp2p.identity import Key, keccak256
@@ -203,6 +203,23 @@ async def test_a_nonce_before_it_that_nobody_has_is_filled(tmp_path: Path, autoj
         pool.reorganise()
         pool.mining = True
     assert [(t.nonce, t.to, t.data) for t in pool.mined] == [(0, KEY.address, b""), (1, TO, b"second")]
+
+
+async def test_a_replacement_by_somebody_else_with_the_same_journal_is_the_transaction_too(
+    tmp_path: Path, autojump_clock: Clock
+) -> None:
+    """Two senders of one key are not meant to be, but a tool and a peer's parts may come to it."""
+    pool = Pool()
+    pool.mining = False
+    async with sender(pool, tmp_path) as one, sender(pool, tmp_path) as other, trio.open_nursery() as nursery:
+        nursery.start_soon(one.send, "stake", TO, b"first")
+        await trio.sleep(1.0)
+        nursery.start_soon(other.send, "submit:1", TO, b"second")
+        await trio.sleep(LOOK_AFTER + 1.0)
+        pool.mining = True
+    assert [(t.nonce, t.data) for t in pool.mined] == [(0, b"first"), (1, b"second")]
+    assert len(set(pool.sent)) == 3, "the first was offered again, for more"
+    assert pending(tmp_path) == []
 
 
 async def test_a_nonce_is_taken_while_its_transaction_is_waited_for_and_a_little_longer(autojump_clock: Clock) -> None:
