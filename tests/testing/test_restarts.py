@@ -75,11 +75,11 @@ def test_with_f_0_a_death_may_cost_the_head_and_nothing_else() -> None:
     plan = quiet_plan([])
     config = replace(plan.config, initial_members=3, f=0, k_max=1, frac_bps=5000)
     lost = 0
-    for boundary in range(1, 110, 3):
+    for boundary in range(1, 110):
         peers = [PeerPlan(peer.address, peer.train_time) for peer in plan.peers[:3]]
         peers[0].outages = [Outage(float("inf"), at_boundary=boundary)]
         outcome = World(replace(plan, config=config, peers=peers)).run()
         assert outcome.violations == [], boundary
         assert outcome.end == "MAX_ROUNDS" or outcome.faults[HEAD_LOST], boundary
         lost += outcome.faults[HEAD_LOST]
-    assert 0 < lost < 10
+    assert 0 < lost < 30
