@@ -349,6 +349,9 @@ interface ISwarm {
     /// @notice What the swarm was deployed with.
     function config() external view returns (Config memory);
 
+    /// @notice keccak256 of the genesis and of the block that deployed: makes signatures and seeds of this deployment its own.
+    function salt() external view returns (bytes32);
+
     /// @notice EIP-712 domain separator (swarmp2p, 1, chain id, this, salt).
     function domainSeparator() external view returns (bytes32);
 
