@@ -22,7 +22,7 @@ from swarmp2p.control.contract import SwarmContract, deploy
 from swarmp2p.control.faucet import ENOUGH
 from swarmp2p.control.geth import GethNetwork, find_geth, run_geth
 from swarmp2p.control.geth_node import GethNode
-from swarmp2p.control.rpc import RpcClient
+from swarmp2p.control.rpc import NodeError, RpcClient
 from swarmp2p.core.errors import ConfigError
 from swarmp2p.core.types import Phase, ReportFlag
 from swarmp2p.identity import Key
@@ -92,6 +92,9 @@ async def test_geth_conforms_and_makes_a_block_each_second(tmp_path: Path) -> No
         first = await height(net.rpc_nodes[0])
         await check_chain(net.urls[0], net.chain_id, purse=net.purse)
         async with RpcClient([net.urls[0]]) as rpc:
+            for method in ("admin_peers", "miner_stop", "clique_discard", "personal_listAccounts", "debug_setHead"):
+                with pytest.raises(NodeError, match="does not exist"):
+                    await rpc.call(method)
             last = await rpc.block_number()
             blocks = await rpc.batch([("eth_getBlockByNumber", [hex(n), False]) for n in range(first, last + 1)])
         times = [int(block["timestamp"], 16) for block in blocks]
