@@ -23,7 +23,7 @@ from swarmp2p.control.faucet import ENOUGH
 from swarmp2p.control.geth import GethNetwork, find_geth, run_geth
 from swarmp2p.control.geth_node import GethNode
 from swarmp2p.control.rpc import NodeError, RpcClient
-from swarmp2p.core.errors import ConfigError
+from swarmp2p.core.errors import ChainUnreachable, ConfigError
 from swarmp2p.core.types import Phase, ReportFlag
 from swarmp2p.identity import Key
 from swarmp2p.testing.chain_checks import check_chain
@@ -164,15 +164,17 @@ def test_command_keeps_the_chain_over_restarts(tmp_path: Path) -> None:
         "--fund", f"0x{account.hex()}", "--json",
     ]  # fmt: skip
     reached = 0
-    for _ in range(2):
+    for ending, code in ((signal.SIGINT, 130), (signal.SIGTERM, 0)):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             said = json.loads(process.stdout.readline())
             assert len(said["urls"]) == len(said["validators"]) == 4
             assert said["purse"] == str(tmp_path / "purse")
             height_now, balance = trio.run(_look, said["urls"], account)
-            process.send_signal(signal.SIGINT)
-            assert process.wait(PATIENCE) == 130
+            process.send_signal(ending)
+            assert process.wait(PATIENCE) == code
+        with pytest.raises(ChainUnreachable):
+            trio.run(_look, said["urls"], account)
         assert balance == ENOUGH
         assert height_now > reached
         reached = height_now

@@ -1,6 +1,7 @@
 """What `swarmp2p chain --validators` does: a network of geth nodes."""
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import click
 import trio
+from trio import TaskStatus  # type: ignore[attr-defined,unused-ignore]
 
 from swarmp2p.control.faucet import ENOUGH
 from swarmp2p.control.geth import GethNetwork, run_geth
@@ -26,7 +28,7 @@ def serve_geth(
     accounts: Sequence[Address],
     as_json: bool,
 ) -> None:
-    """Run the network, give these accounts money, say where all is, and go on until interrupted.
+    """Run the network, give these accounts money, say where all is, and go on until interrupted or terminated.
 
     Raises:
         ConfigError, PortInUse, ChainUnreachable, TransactionFailed.
@@ -34,6 +36,7 @@ def serve_geth(
 
     async def serve() -> None:
         async with trio.open_nursery() as nursery:
+            await nursery.start(_end_when_told, nursery.cancel_scope)
             run = partial(
                 run_geth, home, validators=validators, rpc_nodes=rpc_nodes, chain_id=chain_id, host=host, port=port
             )
@@ -44,6 +47,14 @@ def serve_geth(
 
     with unwrapped():
         trio.run(serve)
+
+
+async def _end_when_told(scope: trio.CancelScope, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """By default these signals would end this process alone, and leave the nodes behind."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            scope.cancel()
 
 
 def _json(network: GethNetwork) -> str:
