@@ -11,7 +11,7 @@ from swarmp2p.core.errors import InvitationRefused
 from swarmp2p.core.messages import Invite
 from swarmp2p.core.typed import signing_digest
 from swarmp2p.core.types import Address, Digest, Status
-from swarmp2p.core.view import View
+from swarmp2p.core.view import Member, View
 from swarmp2p.identity import Key, keccak256, recover
 
 MAX_FILE = 64 * 1024
@@ -119,15 +119,18 @@ def _bytes(value: Any, length: int, name: str) -> bytes:
     return bytes.fromhex(value[2:])
 
 
-def new_invite(invitee: Address, view: View, purpose: Digest, max_weight: int, expires: int, deadline: int) -> Invite:
-    """An invite for an address as the contract will want it now. `deadline` is until when it may be used."""
-    return Invite(invitee, next_term(view, invitee), max_weight, expires, 0, purpose, deadline)
+def new_invite(
+    invitee: Member, purpose: Digest, max_weight: int, expires: int, deadline: int, stake: int = 0
+) -> Invite:
+    """An invite as the contract will want it now.
 
-
-def next_term(view: View, invitee: Address) -> int:
-    """The term that an invite has to name: the member's own, 0 for somebody new."""
-    member = view.member(invitee)
-    return 0 if member is None else member.term
+    Args:
+        invitee: the contract's entry of the account (`Control.member`), which may never have been a member.
+        expires: end of the membership, Unix time.
+        deadline: until when it may be used.
+        stake: what the invitee has to have in the treasury.
+    """
+    return Invite(invitee.address, invitee.term, max_weight, expires, stake, purpose, deadline)
 
 
 def verify(
@@ -138,10 +141,13 @@ def verify(
     domain: bytes,
     config: Config,
     view: View,
-    me: Address,
+    me: Member,
     now: float,
 ) -> Sequence[bytes]:
     """Check an invitation before a transaction is spent on it; returns the signatures to enrol with.
+
+    Args:
+        me: the contract's entry of the account that will enrol, which may never have been a member.
 
     Raises:
         InvitationRefused: for another swarm, somebody else, another purpose or term, too late, or signed by too few.
@@ -152,9 +158,13 @@ def verify(
             f"The invitation is for the swarm 0x{invitation.contract.hex()} on chain {invitation.chain_id}.",
             "Use the swarm.toml that came with it.",
         )
-    if invite.invitee != me:
+    if me.status is Status.BARRED:
         raise InvitationRefused(
-            f"The invitation is for 0x{invite.invitee.hex()}, and this key is 0x{me.hex()}.",
+            f"The members have expelled 0x{me.address.hex()}, for good.", "Another key is another member."
+        )
+    if invite.invitee != me.address:
+        raise InvitationRefused(
+            f"The invitation is for 0x{invite.invitee.hex()}, and this key is 0x{me.address.hex()}.",
             "Use the key whose address was invited, or ask for an invitation of this one.",
         )
     if invite.purpose != config.purpose:
@@ -163,7 +173,7 @@ def verify(
         raise InvitationRefused("The invitation is past its deadline.", _ASK)
     if now > invite.expires:
         raise InvitationRefused("The membership that it gives has expired.", _ASK)
-    if invite.term != next_term(view, me):
+    if invite.term != me.term:
         raise InvitationRefused("The invitation was used already, or is of an earlier membership.", _ASK)
     return _enough(invitation, domain, config, view, now)
 
