@@ -14,6 +14,7 @@ interface IRewardPolicy {
     }
 
     /// @notice The shares of one round, from nothing but the arguments: the same for whoever settles, whenever.
+    /// @dev Must not revert: a round that cannot be settled holds up all later ones, and the refund after them.
     /// @param round the round that was merged.
     /// @param pot what there is to share, in the token's smallest unit.
     /// @param included the updates to pay, in the order of submission; not empty.

@@ -12,6 +12,8 @@ library TypedLib {
     bytes32 internal constant ATTESTATION_TYPE = keccak256(
         "Attestation(uint32 round,bytes32 inputs,uint256 excluded,bytes32 merged,bytes32 slices,uint256 mask)"
     );
+    bytes32 internal constant CLAIM_TYPE =
+        keccak256("Claim(uint32 round,bytes32 inputs,uint256 excluded,uint8 slice,bytes32 digest)");
     bytes32 internal constant INVITE_TYPE = keccak256(
         "Invite(address invitee,uint24 term,uint32 maxWeight,uint40 expires,uint128 stake,bytes32 purpose,uint40 deadline)"
     );
@@ -42,6 +44,15 @@ library TypedLib {
         returns (bytes32)
     {
         return keccak256(abi.encode(ATTESTATION_TYPE, round, inputs, excluded, merged, slices, mask));
+    }
+
+    /// @return the struct hash of a claim.
+    function claim(uint32 round, bytes32 inputs, uint256 excluded, uint8 slice, bytes32 digest)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(CLAIM_TYPE, round, inputs, excluded, slice, digest));
     }
 
     /// @return the struct hash of an invitation.
