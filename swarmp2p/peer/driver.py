@@ -11,10 +11,10 @@ from swarmp2p.core.decide import decide, observe
 from swarmp2p.core.errors import ChainUnreachable, LearnerFailed, NotAMember, SchemaMismatch, SwarmError
 from swarmp2p.core.types import Phase, Status
 from swarmp2p.core.view import View
+from swarmp2p.failures import unwrapped
 from swarmp2p.identity import keccak256
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.decisions import Decisions
-from swarmp2p.peer.failures import unwrapped
 from swarmp2p.peer.merging import Merging
 from swarmp2p.peer.prefetch import Prefetch
 from swarmp2p.peer.reconcile import Reconciler

@@ -15,10 +15,10 @@ from swarmp2p.control.manifest import DAY
 from swarmp2p.core.config import Knobs
 from swarmp2p.core.errors import ConfigError, SwarmError
 from swarmp2p.core.types import NO_ADDRESS, Address, Digest, Phase, VoteKind, bits
+from swarmp2p.failures import unwrapped
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.driver import Driver
 from swarmp2p.peer.events import Event, Result, Round, Status, StepHook
-from swarmp2p.peer.failures import unwrapped
 from swarmp2p.peer.learner import Learner
 from swarmp2p.peer.opening import DEFAULT_LISTEN, open_context
 

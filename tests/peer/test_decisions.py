@@ -9,7 +9,7 @@ import trio
 from swarmp2p import SwarmPeer
 from swarmp2p.core.errors import BallotRefused, NotAMember
 from swarmp2p.core.types import Phase, StopReason, VoteKind
-from swarmp2p.peer.failures import unwrapped
+from swarmp2p.failures import unwrapped
 from swarmp2p.testing.memory_swarm import MemorySwarm, open_memory_swarm
 from tests.peer.test_memory_swarm import NAMES, SEED, SMALL, learners, start
 
