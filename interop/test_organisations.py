@@ -6,7 +6,6 @@ All that they do, they do by the command line, each with a home, a manifest and 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 

@@ -7,7 +7,8 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
 from swarmp2p.control.abi_codec import Artefact, artefact
-from swarmp2p.control.rpc import NodeError, RpcClient
+from swarmp2p.control.events import read_logs
+from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.errors import WrongChain
 from swarmp2p.core.history import Enrolled, FinalizeCall, Merged, Opened, Record, Sealed, SubmitCall, Updated
 from swarmp2p.core.types import Address
@@ -24,7 +25,7 @@ async def read_history(rpc: RpcClient, contract: Address, last_block: int) -> tu
         WrongChain: events or transactions that a swarm's contract would not have, or that the node has forgotten.
     """
     names = {artefact().events[name].topic: name for name in _EVENTS}
-    logs = await _logs(rpc, contract, sorted(names), last_block)
+    logs = await read_logs(rpc, contract, sorted(names), 0, last_block)
     named = [(names[bytes.fromhex(log["topics"][0][2:])], log) for log in logs]
     hashes = list(dict.fromkeys(log["transactionHash"] for name, log in named if name in _CALLS))
     transactions = await _by_key(rpc, "eth_getTransactionByHash", [(hash_,) for hash_ in hashes])
@@ -34,29 +35,6 @@ async def read_history(rpc: RpcClient, contract: Address, last_block: int) -> tu
         _record(name, log, contract, transactions.get(log["transactionHash"]), blocks.get(log["blockNumber"]))
         for name, log in named
     )
-
-
-async def _logs(rpc: RpcClient, contract: Address, topics: Sequence[bytes], last: int) -> list[dict[str, Any]]:
-    """Nodes differ in how many blocks or logs they give at once: the span is halved until they do."""
-    found: list[dict[str, Any]] = []
-    first, span = 0, last + 1
-    while first <= last:
-        end = min(last, first + span - 1)
-        wanted = {
-            "address": "0x" + contract.hex(),
-            "fromBlock": hex(first),
-            "toBlock": hex(end),
-            "topics": [["0x" + topic.hex() for topic in topics]],
-        }
-        try:
-            found += await rpc.call("eth_getLogs", wanted)
-        except NodeError:
-            if span == 1:
-                raise
-            span = (span + 1) // 2
-            continue
-        first = end + 1
-    return sorted(found, key=lambda log: (int(log["blockNumber"], 16), int(log["logIndex"], 16)))
 
 
 async def _by_key(rpc: RpcClient, method: str, params: Sequence[tuple[Any, ...]]) -> dict[Any, dict[str, Any]]:
