@@ -355,9 +355,6 @@ interface ISwarm {
     /// @notice EIP-712 domain separator (swarmp2p, 1, chain id, this, salt).
     function domainSeparator() external view returns (bytes32);
 
-    /// @notice What makes this deployment's signatures and seeds its own.
-    function salt() external view returns (bytes32);
-
     /// @notice The protocol's view(): everything `decide` needs, in one call (`view` is a reserved word).
     function state() external view returns (View memory);
 
