@@ -9,6 +9,7 @@ import trio
 from eth_abi.abi import encode
 
 from swarmp2p.control.abi_codec import artefact, config_from, config_tuple, decode_state, member_from
+from swarmp2p.control.code_check import check_code
 from swarmp2p.control.interface import Receipt, RoundResult, TransactionJournal
 from swarmp2p.control.rpc import NodeError, RpcClient
 from swarmp2p.control.sender import Sender
@@ -75,6 +76,16 @@ class SwarmContract:
                 "Use the swarm.toml that `swarmp2p found` wrote for this contract, unchanged.",
             )
         return config
+
+    async def check_code(self, config: Config) -> None:
+        """Whether the code at the address is this release's swarm with this configuration.
+
+        Raises:
+            WrongChain: it is something else that only answers alike.
+        """
+        (salt,) = await self._read("salt")
+        creation = self._artefact.bytecode + encode(self._artefact.constructor, [config_tuple(config)])
+        await check_code(self._rpc, self.address, creation, "a swarm with the manifest's configuration", salt)
 
     @property
     def notices_at_once(self) -> bool:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from swarmp2p.control.agreement import require_agreement
 from swarmp2p.control.manifest import Manifest, Metric, Rewards, colluders_by_default, validate
 from swarmp2p.control.manifest_form import DRAFT_MEND, FORM, FOUNDED_MEND
 from swarmp2p.control.toml_form import parse_toml, quoted, read_toml
@@ -26,9 +27,12 @@ def load_manifest(path: Path) -> Manifest:
 
     Raises:
         ConfigError: naming the key and the mend; also when the file is still a draft.
+        AgreementMissing: not all founders signed it.
     """
     values = read_toml(path, FORM, FOUNDED_MEND)
-    return _founded(values, str(path))
+    manifest = _founded(values, str(path))
+    require_agreement(manifest, str(path))
+    return manifest
 
 
 def parse_manifest(text: str, name: str = "swarm.toml") -> Manifest:

@@ -61,8 +61,7 @@ class MemorySwarm:
         """The founder's, for this member."""
         founder, config = next(iter(self.keys.values())), self.chain.model.config
         until = int(time.time()) + YEAR
-        view = self.chain.model.state()
-        body = new_invite(self.keys[name].address, view, config.purpose, 2**32 - 1, until, until)
+        body = new_invite(self.chain.model.member_of(self.keys[name].address), config.purpose, 2**32 - 1, until, until)
         return Invitation(MEMORY_CHAIN_ID, MEMORY_CONTRACT, body).signed(founder, self.chain.domain)
 
     @asynccontextmanager

@@ -61,11 +61,11 @@ class Swarm:
 
     async def enrol(self, member: int, contract: SwarmContract) -> None:
         view = await contract.state()
-        invite = new_invite(self.keys[member].address, view, self.config.purpose, 1000, FAR, FAR)
+        invite = new_invite(await contract.member(self.keys[member].address), self.config.purpose, 1000, FAR, FAR)
         invitation = Invitation(self.chain_id, self.address, invite).signed(self.keys[0], self.domain)
         signatures = verify(
             invitation, chain_id=self.chain_id, contract=self.address, domain=self.domain, config=self.config,
-            view=view, me=self.keys[member].address, now=self.wall.now,
+            view=view, me=await contract.member(self.keys[member].address), now=self.wall.now,
         )  # fmt: skip
         await contract.enrol(invite, signatures, [f"/ip4/192.0.2.{member}/tcp/4001"])
 
