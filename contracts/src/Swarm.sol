@@ -5,23 +5,21 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 import {SwarmConfig} from "./SwarmConfig.sol";
 import {SwarmMembers} from "./SwarmMembers.sol";
 import {SwarmViews} from "./SwarmViews.sol";
+import {SwarmVotes} from "./SwarmVotes.sol";
 import {ISwarm} from "./interfaces/ISwarm.sol";
 import {BitmapLib} from "./libraries/BitmapLib.sol";
 import {CoverageLib} from "./libraries/CoverageLib.sol";
-import {ElectionLib} from "./libraries/ElectionLib.sol";
-import {SliceLib} from "./libraries/SliceLib.sol";
 import {StopLib} from "./libraries/StopLib.sol";
 import {TypedLib} from "./libraries/TypedLib.sol";
 
 /// @title One swarm: its rounds (sections 4 and 5 of docs/protocol.md). ISwarm says what each function promises.
 /// @dev No loop over members outside of views: an update costs the same in a swarm of 4 and of 256.
-contract Swarm is SwarmMembers, SwarmViews {
+contract Swarm is SwarmMembers, SwarmVotes, SwarmViews {
     using BitmapLib for uint256;
 
     constructor(Config memory c) SwarmConfig(c) {
-        _head = c.genesis;
-        _best = c.genesis;
         _lineage.maxRounds = c.maxRounds;
+        _quietSince = uint40(block.timestamp);
         Round memory r;
         _open(r, c.initialMembers);
     }
@@ -44,12 +42,12 @@ contract Swarm is SwarmMembers, SwarmViews {
         if (_tallied(t, m, metric, flags)) m.reported = _reportKey(round, false);
         _members[msg.sender] = m;
         _digests[msg.sender] = digest;
-        _inputs = keccak256(abi.encode(_inputs, uint256(m.index), digest, uint256(weight)));
+        _inputs = TypedLib.nextInputs(_inputs, msg.sender, m.index, digest, weight);
         uint256 missing = _missing & ~BitmapLib.single(m.index);
         _missing = missing;
         _tally = t;
         ++r.count;
-        _schedule(r, t.threshold);
+        _schedule(r, t);
         emit Updated(round, msg.sender, m.index, digest, weight, metric, flags);
         _trySeal(r, t, missing);
         _round = r;
@@ -86,10 +84,12 @@ contract Swarm is SwarmMembers, SwarmViews {
         Round memory r = _round;
         if (r.phase != Phase.MERGING) revert WrongPhase(r.phase);
         if (r.number != round) revert WrongRound(r.number);
-        uint256 roster = ~_missing;
-        if (!roster.covers(excluded)) revert NotOnRoster(excluded & ~roster);
+        uint256 submitted = ~_missing;
+        if (!submitted.covers(excluded)) revert NotOnRoster(excluded & ~submitted);
+        uint256 banned = _bannedNow(_tally);
+        if (!excluded.covers(banned)) revert BannedIncluded(banned & ~excluded);
         if (slices.length != (merged == 0 ? 0 : r.k)) revert WrongSliceCount(slices.length, r.k);
-        uint256[] memory levels = _checkAttestations(round, excluded, merged, slices, signatures);
+        (uint256[] memory levels, uint256 signers) = _checkAttestations(round, excluded, merged, slices, signatures);
         if (merged == 0) {
             if (signatures.length <= F) revert TooFewSigners(signatures.length, F + 1);
             _abort(r);
@@ -97,10 +97,10 @@ contract Swarm is SwarmMembers, SwarmViews {
         }
         uint256 covered = CoverageLib.covered(levels, r.k);
         if (covered != CoverageLib.all(r.k)) revert NotCovered(CoverageLib.all(r.k) & ~covered);
-        uint16 included = (roster & ~excluded).count();
+        uint16 included = (submitted & ~excluded).count();
         uint16 floor = StopLib.floorOfIncluded(r.count);
         if (included < floor) revert TooFewIncluded(included, floor);
-        _accept(r, roster, excluded, merged);
+        _accept(r, submitted & ~excluded, excluded, merged, signers);
     }
 
     /// @inheritdoc ISwarm
@@ -115,133 +115,53 @@ contract Swarm is SwarmMembers, SwarmViews {
         if (!_tallied(t, m, metric, flags)) revert BadFlags(flags);
         _members[msg.sender].reported = key;
         _tally = t;
-        emit Reported(_head, msg.sender, metric, flags);
+        emit Reported(_modelOf(l.headRound), msg.sender, metric, flags);
         _judge(t, l);
     }
 
     /* INTERNAL */
 
-    /// @dev Opens the round after `r`.
-    function _open(Round memory r, uint16 threshold) private {
-        uint256 waitFor = _active;
-        bytes32 head = _head;
-        ++r.number;
-        r.phase = Phase.COLLECTING;
-        r.openedAt = uint40(block.timestamp);
-        r.extendAt = 0;
-        r.sealAt = 0;
-        r.sealedAt = 0;
-        r.count = 0;
-        r.k = 0;
-        _round = r;
-        _tally = Tally(threshold, 0, 0, 0, 0, 0);
-        _inputs = ElectionLib.seed(SALT, r.number, head);
-        _missing = type(uint256).max;
-        _waitFor = waitFor;
-        emit Opened(r.number, head, waitFor, threshold);
-    }
-
-    function _openNext(Round memory r) private {
-        _open(r, StopLib.threshold(_active.count(), MIN_UPDATES, FRAC_BPS));
-    }
-
-    /// @dev Changes `r`; the caller stores it.
-    function _trySeal(Round memory r, Tally memory t, uint256 missing) private returns (bool) {
-        bool complete = _waitFor & missing == 0;
-        if (!StopLib.sealable(r.number, r.count, t.threshold, MIN_UPDATES, r.sealAt, block.timestamp, complete)) {
-            return false;
-        }
-        StopReason reason = _judge(t, _lineage);
-        if (reason != StopReason.NONE) {
-            _stop(r, reason);
-            return true;
-        }
-        r.phase = Phase.MERGING;
-        r.sealedAt = uint40(block.timestamp);
-        r.k = SliceLib.sliceCount(K_MAX, r.count, CHUNKS);
-        ++r.sealedRounds;
-        emit Sealed(r.number, _inputs, ~missing, r.k);
-        return true;
-    }
-
-    /// @dev The vote on the head, once a head and only with enough reports. The genesis is not judged: it is the first best.
-    /// @return reason why to stop, if so.
-    function _judge(Tally memory t, Lineage memory l) private returns (StopReason reason) {
-        if (t.reports < t.threshold || l.judgedRound == l.headRound) return StopReason.NONE;
-        l.judgedRound = l.headRound;
-        bool best;
-        (best, l.stale, reason) = StopLib.judge(t.reports, t.reached, t.improved, l.stale, PATIENCE);
-        if (best) {
-            _best = _head;
-            l.bestRound = l.headRound;
-        }
-        _lineage = l;
-    }
-
-    /// @dev Sets the time of the seal or of the extension when an update is the one that makes it possible.
-    function _schedule(Round memory r, uint16 threshold) private view {
-        if (r.sealAt != 0) return;
-        if (r.count >= threshold) {
-            r.sealAt = uint40(block.timestamp) + GRACE;
-            r.extendAt = 0;
-        } else if (r.count == MIN_UPDATES) {
-            uint256 passed = (block.timestamp - r.openedAt) / COLLECT_TIMEOUT;
-            r.extendAt = uint40(r.openedAt + (passed + 1) * COLLECT_TIMEOUT);
-        }
-    }
-
-    function _extend(Round memory r, Tally memory t) private {
-        t.threshold = r.count;
-        _tally = t;
-        r.sealAt = uint40(block.timestamp) + GRACE;
-        r.extendAt = 0;
-        emit Extended(r.number, t.threshold);
-    }
-
-    function _abort(Round memory r) private {
-        emit Aborted(r.number);
-        _openNext(r);
-    }
-
-    function _stop(Round memory r, StopReason reason) private {
-        r.phase = Phase.STOPPED;
-        _lineage.stopReason = reason;
-        emit Stopped(r.number, reason, _head, _best);
-    }
-
-    function _accept(Round memory r, uint256 roster, uint256 excluded, bytes32 merged) private {
+    function _accept(Round memory r, uint256 included, uint256 excluded, bytes32 merged, uint256 signers) private {
         Lineage memory l = _lineage;
-        uint256 included = roster & ~excluded;
-        _results[r.number] = Result(merged, included, l.headRound, uint64(block.number));
+        Result storage result = _results[r.number];
+        result.merged = merged;
+        result.included = included;
+        result.parentRound = l.headRound;
+        result.blockNumber = uint64(block.number);
+        result.timestamp = uint40(block.timestamp);
+        if (TREASURY != address(0)) {
+            result.inputs = _inputs;
+            result.attesters = signers;
+        }
         emit Merged(r.number, merged, included, excluded, l.headRound);
-        _head = merged;
         l.headRound = r.number;
         ++l.mergedRounds;
         _lineage = l;
+        _quietSince = uint40(block.timestamp);
         if (excluded != 0) _active &= ~excluded;
         if (l.mergedRounds < l.maxRounds) {
             _openNext(r);
         } else {
             // The reports were on the old head.
-            _tally = Tally(_tally.threshold, 0, 0, 0, 0, 0);
+            _tally = Tally(_tally.threshold, 0, 0, 0, 0, 0, 0);
             _stop(r, StopReason.MAX_ROUNDS);
             _round = r;
         }
     }
 
     /// @return levels for each number of signers up to f + 1, the slices that so many attested.
+    /// @return signers as a set.
     function _checkAttestations(
         uint32 round,
         uint256 excluded,
         bytes32 merged,
         bytes32[] calldata slices,
         Signed[] calldata signatures
-    ) private view returns (uint256[] memory levels) {
+    ) private view returns (uint256[] memory levels, uint256 signers) {
         levels = new uint256[](uint256(F) + 1);
         bytes32 domain = domainSeparator();
         bytes32 inputs = _inputs;
         bytes32 packed = keccak256(abi.encodePacked(slices));
-        uint256 signers;
         for (uint256 i; i < signatures.length; ++i) {
             uint256 mask = signatures[i].mask;
             bytes32 body = TypedLib.attestation(round, inputs, excluded, merged, packed, mask);

@@ -8,14 +8,7 @@ import {TypedLib} from "./libraries/TypedLib.sol";
 /// @title The immutable part of a swarm: its configuration and its salt (section 2).
 abstract contract SwarmConfig is ISwarm {
     bytes32 internal immutable GENESIS;
-    uint64 internal immutable SIZE;
-    bytes32 internal immutable SCHEMA;
-    uint64 internal immutable UPDATE_SIZE;
-    bytes32 internal immutable UPDATE_SCHEMA;
-    bytes32 internal immutable RULE;
     bytes32 internal immutable PURPOSE;
-    bytes32 internal immutable MANIFEST;
-    uint16 internal immutable INITIAL_MEMBERS;
     uint8 internal immutable F;
     uint8 internal immutable K_MAX;
     uint16 internal immutable MIN_UPDATES;
@@ -26,27 +19,23 @@ abstract contract SwarmConfig is ISwarm {
     uint8 internal immutable MAX_MISSED;
     uint32 internal immutable MAX_ROUNDS;
     uint32 internal immutable PATIENCE;
+    uint32 internal immutable ABANDON_AFTER;
     uint8 internal immutable K_INVITE;
+    address internal immutable TREASURY;
 
     /// @dev Makes signatures and seeds of this deployment its own, even on a chain started anew with the same addresses.
     bytes32 internal immutable SALT;
     uint64 internal immutable CHUNKS;
 
-    address[] private _founders;
+    /// @dev The whole configuration, ABI-encoded. What the contract goes by itself is in the immutables besides.
+    bytes private _config;
     /// @dev Position in the list of founders plus one; 0: not a founder.
     mapping(address account => uint256 position) private _founderPosition;
 
     constructor(Config memory c) {
         _check(c);
         GENESIS = c.genesis;
-        SIZE = c.size;
-        SCHEMA = c.schema;
-        UPDATE_SIZE = c.updateSize;
-        UPDATE_SCHEMA = c.updateSchema;
-        RULE = c.rule;
         PURPOSE = c.purpose;
-        MANIFEST = c.manifest;
-        INITIAL_MEMBERS = c.initialMembers;
         F = c.f;
         K_MAX = c.kMax;
         MIN_UPDATES = c.minUpdates;
@@ -57,10 +46,12 @@ abstract contract SwarmConfig is ISwarm {
         MAX_MISSED = c.maxMissed;
         MAX_ROUNDS = c.maxRounds;
         PATIENCE = c.patience;
+        ABANDON_AFTER = c.abandonAfter;
         K_INVITE = c.kInvite;
+        TREASURY = c.treasury;
         CHUNKS = SliceLib.chunkCount(c.size);
         SALT = keccak256(abi.encode(c.genesis, block.timestamp, blockhash(block.number - 1)));
-        _founders = c.founders;
+        _config = abi.encode(c);
         for (uint256 i; i < c.founders.length; ++i) {
             address founder = c.founders[i];
             if (founder == address(0) || _founderPosition[founder] != 0) revert BadConfig("founders");
@@ -69,28 +60,17 @@ abstract contract SwarmConfig is ISwarm {
     }
 
     /// @inheritdoc ISwarm
-    function config() external view returns (Config memory c) {
-        c.genesis = GENESIS;
-        c.size = SIZE;
-        c.schema = SCHEMA;
-        c.updateSize = UPDATE_SIZE;
-        c.updateSchema = UPDATE_SCHEMA;
-        c.rule = RULE;
-        c.purpose = PURPOSE;
-        c.manifest = MANIFEST;
-        c.initialMembers = INITIAL_MEMBERS;
-        c.f = F;
-        c.kMax = K_MAX;
-        c.minUpdates = MIN_UPDATES;
-        c.fracBps = FRAC_BPS;
-        c.collectTimeout = COLLECT_TIMEOUT;
-        c.grace = GRACE;
-        c.mergeTimeout = MERGE_TIMEOUT;
-        c.maxMissed = MAX_MISSED;
-        c.maxRounds = MAX_ROUNDS;
-        c.patience = PATIENCE;
-        c.kInvite = K_INVITE;
-        c.founders = _founders;
+    function config() external view returns (Config memory) {
+        bytes memory encoded = _config;
+        // It was encoded as it is returned; decoding it first would be a thousandth part of a swarm's code limit a field.
+        assembly ("memory-safe") {
+            return(add(encoded, 32), mload(encoded))
+        }
+    }
+
+    /// @inheritdoc ISwarm
+    function salt() external view returns (bytes32) {
+        return SALT;
     }
 
     /// @inheritdoc ISwarm
@@ -117,6 +97,7 @@ abstract contract SwarmConfig is ISwarm {
         if (c.mergeTimeout == 0) revert BadConfig("mergeTimeout");
         if (c.maxMissed == 0) revert BadConfig("maxMissed");
         if (c.maxRounds == 0) revert BadConfig("maxRounds");
+        if (c.abandonAfter == 0) revert BadConfig("abandonAfter");
         if (c.kInvite == 0 || c.kInvite > c.founders.length) revert BadConfig("kInvite");
         if (c.founders.length > 256) revert BadConfig("founders");
     }

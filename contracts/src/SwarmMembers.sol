@@ -2,29 +2,28 @@
 pragma solidity 0.8.30;
 
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
-import {SwarmStorage} from "./SwarmStorage.sol";
+import {SwarmRounds} from "./SwarmRounds.sol";
 import {ISwarm} from "./interfaces/ISwarm.sol";
+import {ISwarmTreasury} from "./interfaces/ISwarmTreasury.sol";
 import {BitmapLib} from "./libraries/BitmapLib.sol";
 import {StopLib} from "./libraries/StopLib.sol";
 import {TypedLib} from "./libraries/TypedLib.sol";
 
-/// @title Who takes part: invitations, addresses, coming back (section 4).
-abstract contract SwarmMembers is SwarmStorage {
+/// @title Who takes part: invitations, addresses, leaving, coming back (section 4).
+abstract contract SwarmMembers is SwarmRounds {
     using BitmapLib for uint256;
 
     /// @inheritdoc ISwarm
     function enrol(Invite calldata invite, bytes[] calldata signatures, bytes calldata addresses) external {
         Round memory r = _round;
-        if (r.phase == Phase.STOPPED) revert WrongPhase(r.phase);
         Member memory m = _members[msg.sender];
+        if (m.standing == Status.BARRED) revert MemberBarred(msg.sender);
         _checkInvite(invite, m.term);
         _checkInviters(invite, signatures);
+        _checkStake(invite.stake);
         if (m.standing == Status.NONE) {
-            if (_held == type(uint256).max) revert SwarmFull();
-            m.index = _held.lowestMissing();
+            m.index = _take(m);
             m.standing = Status.IDLE;
-            _held |= BitmapLib.single(m.index);
-            _accountAt[m.index] = msg.sender;
         }
         m.term = invite.term + 1;
         m.maxWeight = invite.maxWeight;
@@ -46,14 +45,36 @@ abstract contract SwarmMembers is SwarmStorage {
     /// @inheritdoc ISwarm
     function ready() external {
         Round memory r = _round;
-        if (r.phase == Phase.STOPPED) revert WrongPhase(r.phase);
         Member memory m = _authorised(msg.sender);
         if (_active.has(m.index)) revert AlreadyActive(msg.sender);
         _activate(m.index, r.number);
         _members[msg.sender].seq = _countedFrom(r);
     }
 
+    /// @inheritdoc ISwarm
+    function leave() external {
+        Member memory m = _members[msg.sender];
+        if (m.standing != Status.IDLE) revert NotAMember(msg.sender);
+        Round memory r = _round;
+        _members[msg.sender].standing = Status.NONE;
+        _release(m.index);
+        emit Left(msg.sender, r.number);
+        _sealIfComplete(r, _tally);
+    }
+
     /* INTERNAL */
+
+    /// @return index for a new member; its old one if it left in this very round.
+    function _take(Member memory m) private returns (uint8 index) {
+        if (m.term != 0 && _freed.has(m.index) && _accountAt[m.index] == msg.sender) {
+            _freed &= ~BitmapLib.single(m.index);
+            return m.index;
+        }
+        if (_held == type(uint256).max) revert SwarmFull();
+        index = _held.lowestMissing();
+        _held |= BitmapLib.single(index);
+        _accountAt[index] = msg.sender;
+    }
 
     function _checkInvite(Invite calldata invite, uint24 term) private view {
         if (invite.invitee != msg.sender) revert NotInvitee(invite.invitee);
@@ -62,24 +83,22 @@ abstract contract SwarmMembers is SwarmStorage {
         if (block.timestamp > invite.expires) revert InvitationExpired(invite.expires);
         if (invite.purpose != PURPOSE) revert WrongPurpose(invite.purpose);
         if (invite.maxWeight == 0) revert BadWeight(0, 0);
-        if (invite.stake != 0) revert StakeNotAccepted(invite.stake);
     }
 
     function _checkInviters(Invite calldata invite, bytes[] calldata signatures) private view {
         bytes32 hash = MessageHashUtils.toTypedDataHash(domainSeparator(), TypedLib.invite(invite));
-        uint256 active = _active;
-        uint256 founders;
-        uint256 members;
-        for (uint256 i; i < signatures.length; ++i) {
-            address signer = _signer(hash, signatures[i]);
-            founders |= _founderBit(signer);
-            Member memory m = _members[signer];
-            if (_isAuthorised(m)) members |= BitmapLib.single(m.index) & active;
+        (uint256 signed, uint256 founders) = _signers(hash, signatures);
+        uint16 members = signed.count();
+        if (founders.count() < K_INVITE && !StopLib.majority(members, _active.count())) {
+            revert TooFewInviters(founders.count(), members);
         }
-        uint16 signed = members.count();
-        if (founders.count() < K_INVITE && !StopLib.majority(signed, active.count())) {
-            revert TooFewInviters(founders.count(), signed);
-        }
+    }
+
+    function _checkStake(uint128 needed) private view {
+        if (needed == 0) return;
+        if (TREASURY == address(0)) revert StakeNotAccepted(needed);
+        uint256 stake = ISwarmTreasury(TREASURY).stakeOf(msg.sender);
+        if (stake < needed) revert StakeMissing(stake, needed);
     }
 
     function _setAddresses(bytes calldata addresses) private {

@@ -24,14 +24,16 @@ abstract contract SwarmStorage is SwarmConfig {
         uint32 sealedRounds;
     }
 
-    /// @dev Reports on the head, beside the threshold that they are measured by; one slot, never zero.
+    /// @dev Reports on the head, beside the threshold that they are measured by and the number of updates that are forced
+    /// out; one slot, never zero. 40 bits hold the sum of 256 weights.
     struct Tally {
         uint16 threshold;
+        uint16 banned;
         uint16 reports;
         uint16 reached;
         uint16 improved;
         int128 metricSum;
-        uint64 metricWeight;
+        uint40 metricWeight;
     }
 
     /// @dev Which models count; one slot.
@@ -59,22 +61,32 @@ abstract contract SwarmStorage is SwarmConfig {
         uint32 reported;
     }
 
+    /// @dev `round` 0: not expelled.
+    struct Expulsion {
+        uint32 round;
+        bool slash;
+    }
+
     /* STORAGE */
 
     Round internal _round;
     Tally internal _tally;
     Lineage internal _lineage;
     bytes32 internal _inputs;
-    bytes32 internal _head;
-    bytes32 internal _best;
     /// @dev The complement of `submitted`: so the first update of a round does not pay for a slot that was zero.
     uint256 internal _missing;
     uint256 internal _waitFor;
     uint256 internal _active;
+    /// @dev Submitted updates that a vote forces out; of this round only while `_tally.banned` is not 0.
+    uint256 internal _banned;
     /// @dev Indexes that belong to somebody.
     uint256 internal _held;
+    /// @dev Of these, the ones that are free when the next round opens.
+    uint256 internal _freed;
+    uint40 internal _quietSince;
     mapping(uint256 index => address account) internal _accountAt;
     mapping(address account => Member) internal _members;
+    mapping(address account => Expulsion) internal _expulsions;
     mapping(address account => bytes32) internal _digests;
     mapping(address account => bytes) internal _addresses;
     mapping(uint32 round => Result) internal _results;
@@ -91,11 +103,37 @@ abstract contract SwarmStorage is SwarmConfig {
         return m.standing == Status.IDLE && block.timestamp <= m.expires;
     }
 
+    /// @return the model that a round merged; the genesis for round 0.
+    function _modelOf(uint32 round) internal view returns (bytes32) {
+        return round == 0 ? GENESIS : _results[round].merged;
+    }
+
     /// @return m the member, which is enrolled and not expired.
     function _authorised(address account) internal view returns (Member memory m) {
         m = _members[account];
         if (m.standing != Status.IDLE) revert NotAMember(account);
         if (block.timestamp > m.expires) revert MemberExpired(account, m.expires);
+    }
+
+    /// @return signed the ACTIVE members among the signers of `hash`, as a set.
+    /// @return founders the founders among them, by their position.
+    function _signers(bytes32 hash, bytes[] calldata signatures)
+        internal
+        view
+        returns (uint256 signed, uint256 founders)
+    {
+        for (uint256 i; i < signatures.length; ++i) {
+            address signer = _signer(hash, signatures[i]);
+            founders |= _founderBit(signer);
+            Member memory m = _members[signer];
+            if (_isAuthorised(m)) signed |= BitmapLib.single(m.index);
+        }
+        signed &= _active;
+    }
+
+    /// @return the updates of this round that a vote forces out.
+    function _bannedNow(Tally memory t) internal view returns (uint256) {
+        return t.banned == 0 ? 0 : _banned;
     }
 
     /// @return the number of sealed rounds from which missed ones count: a round that is still collecting is no miss.

@@ -24,13 +24,15 @@ abstract contract SwarmViews is SwarmStorage {
         v.k = r.k;
         v.sealedRounds = r.sealedRounds;
         v.inputs = _inputs;
-        v.head = _head;
-        v.best = _best;
+        v.head = _modelOf(_lineage.headRound);
+        v.best = _modelOf(_lineage.bestRound);
         v.seed = ElectionLib.seed(SALT, r.number, v.head);
         v.submitted = ~_missing;
         v.waitFor = _waitFor;
-        v.roster = r.k == 0 ? 0 : v.submitted;
+        v.banned = _bannedNow(_tally);
+        v.roster = r.k == 0 ? 0 : v.submitted & ~v.banned;
         v.active = _active;
+        v.quietSince = _quietSince;
         _fillLineage(v);
         _fillMembers(v);
         v.blockNumber = uint64(block.number);
@@ -42,7 +44,9 @@ abstract contract SwarmViews is SwarmStorage {
         Round memory r = _round;
         if (r.phase != Phase.MERGING) revert WrongPhase(r.phase);
         if (r.number != round) revert WrongRound(r.number);
-        uint8[] memory order = ElectionLib.permutation(ElectionLib.seed(SALT, round, _head), ~_missing);
+        uint8[] memory order = ElectionLib.permutation(
+            ElectionLib.seed(SALT, round, _modelOf(_lineage.headRound)), ~_missing & ~_bannedNow(_tally)
+        );
         accounts = new address[](r.k);
         for (uint256 j; j < r.k; ++j) {
             accounts[j] = _accountAt[ElectionLib.worker(order, j, r.k, 0)];
@@ -69,6 +73,17 @@ abstract contract SwarmViews is SwarmStorage {
         v.seq = m.seq < sealedRounds ? m.seq : sealedRounds;
         v.term = m.term;
         v.digest = _digests[account];
+    }
+
+    /// @inheritdoc ISwarm
+    function progress() external view returns (uint32 round, Phase phase) {
+        return (_round.number, _round.phase);
+    }
+
+    /// @inheritdoc ISwarm
+    function expulsionOf(address account) external view returns (uint32 round, bool slash) {
+        Expulsion memory e = _expulsions[account];
+        return (e.round, e.slash);
     }
 
     /// @inheritdoc ISwarm

@@ -25,7 +25,7 @@ contract AdvanceTest is BaseTest {
     function testSealsWhenAllAreIn() public {
         submitAll(3, 0);
         bytes32 inputs = swarm.state().inputs;
-        inputs = keccak256(abi.encode(inputs, uint256(3), digestOf(1, 3), uint256(103)));
+        inputs = keccak256(abi.encode(inputs, memberWord(3), digestOf(1, 3), uint256(103)));
         vm.expectEmit(true, true, true, true);
         emit ISwarm.Sealed(1, inputs, 15, 4);
         submit(3);

@@ -55,6 +55,7 @@ abstract contract BaseTest {
         c.maxMissed = 3;
         c.maxRounds = 100;
         c.patience = 0;
+        c.abandonAfter = 30 days;
         c.kInvite = 2;
         c.founders = new address[](3);
         for (uint256 i; i < 3; ++i) {
@@ -125,6 +126,11 @@ abstract contract BaseTest {
         for (uint256 i; i < who.length; ++i) {
             s[i] = attestation(who[i], excluded, merged, slices, (1 << slices.length) - 1);
         }
+    }
+
+    /// @dev Account i, which holds index i, as the hash over the inputs names it.
+    function memberWord(uint256 i) internal pure returns (uint256) {
+        return uint256(uint160(account(i))) * 256 + i;
     }
 
     /* MOVES */

@@ -192,8 +192,9 @@ contract EnrolTest is BaseTest {
         enrolWith(4, invite, s);
         invite = inviteFor(account(4));
         invite.stake = 1;
+        bytes[] memory staked = invitedBy(invite, list(0, 1));
         refuses(ISwarm.StakeNotAccepted.selector, 1);
-        enrolWith(4, invite, s);
+        enrolWith(4, invite, staked);
         invite = inviteFor(account(4));
         invite.maxWeight = 0;
         refuses(ISwarm.BadWeight.selector, 0, 0);
@@ -204,15 +205,17 @@ contract EnrolTest is BaseTest {
         enrolWith(4, invite, s);
     }
 
-    function testNotWhenStopped() public {
+    /// @dev So that the members can reopen a swarm whose memberships have all expired meanwhile.
+    function testAlsoWhenStopped() public {
         ISwarm.Config memory c = baseConfig(4);
         c.maxRounds = 1;
         start(c);
         playRound(4, 0);
         ISwarm.Invite memory invite = inviteFor(account(4));
         bytes[] memory s = invitedBy(invite, list(0, 1));
-        refuses(ISwarm.WrongPhase.selector, uint256(ISwarm.Phase.STOPPED));
         enrolWith(4, invite, s);
+        statusIs(4, ISwarm.Status.ACTIVE);
+        phaseIs(ISwarm.Phase.STOPPED);
     }
 
     function testSwarmFull() public {

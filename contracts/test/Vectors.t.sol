@@ -213,6 +213,20 @@ contract VectorsTest is BaseTest {
         }
     }
 
+    function testClaim() public {
+        open("typed");
+        where = ".claim";
+        checkSigned(
+            TypedLib.claim(
+                uint32(number("round")),
+                word("inputs"),
+                set("excluded"),
+                uint8(number("slice")),
+                word("digest_of_slice")
+            )
+        );
+    }
+
     function testInvite() public {
         open("typed");
         where = ".invite";
@@ -259,7 +273,13 @@ contract VectorsTest is BaseTest {
         bytes32 inputs = vm.parseJsonBytes32(json, ".inputs.seed");
         uint256 i;
         for (; at("inputs.submissions", i); ++i) {
-            inputs = keccak256(abi.encode(inputs, number("index"), word("digest"), number("weight")));
+            inputs = TypedLib.nextInputs(
+                inputs,
+                vm.parseJsonAddress(json, path("account")),
+                uint8(number("index")),
+                word("digest"),
+                uint32(number("weight"))
+            );
             vm.assertEq(inputs, word("inputs"), where);
         }
         vm.assertTrue(i >= 3, "too few cases");

@@ -183,7 +183,7 @@ class _Checks:
         salt = self._evidence.view.salt
         inputs = first_inputs(round_seed(salt, round_, parent, keccak256))
         for update in events.updates:
-            inputs = next_inputs(inputs, update.index, update.digest, update.weight, keccak256)
+            inputs = next_inputs(inputs, update.address, update.index, update.digest, update.weight, keccak256)
         expect(round_, "hash over the inputs", inputs, sealed.inputs)
         k = leaders_in_force(self._config.k_max, submitted.bit_count(), self._config.chunks)
         expect(round_, "number of slices", k, sealed.k)

@@ -229,18 +229,30 @@ def _number(output: bytes, word: int) -> int:
     return int.from_bytes(output[word * _WORD : (word + 1) * _WORD], "big")
 
 
+def member_from(values: Sequence[Any]) -> Member:
+    """The Member of a decoded `memberOf()`."""
+    index, account, status, *numbers = values
+    return Member(index, _address(account), Status(status), *numbers)
+
+
 def config_tuple(config: Config) -> tuple[Any, ...]:
     """`ISwarm.Config` as the encoder takes it: the fields in order."""
     return (
         config.genesis, config.size, config.schema, config.update_size, config.update_schema, config.rule,
         config.purpose, config.manifest, config.initial_members, config.f, config.k_max, config.min_updates,
         config.frac_bps, config.collect_timeout, config.grace, config.merge_timeout, config.max_missed,
-        config.max_rounds, config.patience, config.k_invite, tuple(config.founders),
+        config.max_rounds, config.patience, config.abandon_after, config.k_invite, config.treasury,
+        tuple(config.founders),
     )  # fmt: skip
 
 
 def config_from(values: Sequence[Any]) -> Config:
     """The Config of a decoded `config()`."""
-    *fixed, founders = values
-    members = tuple(bytes.fromhex(founder.removeprefix("0x")) for founder in founders)
-    return Config(**dict(zip((field.name for field in fields(Config)), [*fixed, members], strict=True)))
+    *fixed, treasury, founders = values
+    members = tuple(_address(founder) for founder in founders)
+    names = [field.name for field in fields(Config)]
+    return Config(**dict(zip(names, [*fixed, _address(treasury), members], strict=True)))
+
+
+def _address(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x"))

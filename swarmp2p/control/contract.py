@@ -8,7 +8,8 @@ from typing import Any
 import trio
 from eth_abi.abi import encode
 
-from swarmp2p.control.abi_codec import artefact, config_from, config_tuple, decode_state
+from swarmp2p.control.abi_codec import artefact, config_from, config_tuple, decode_state, member_from
+from swarmp2p.control.code_check import check_code
 from swarmp2p.control.heights import Heights
 from swarmp2p.control.interface import Receipt, RoundResult, TransactionJournal
 from swarmp2p.control.node import is_data
@@ -16,9 +17,9 @@ from swarmp2p.control.rpc import NodeError, RpcClient
 from swarmp2p.control.sender import Sender
 from swarmp2p.core.config import Config
 from swarmp2p.core.errors import ConfigError, TransactionFailed, WrongChain
-from swarmp2p.core.messages import Attestation, Invite, Signed
+from swarmp2p.core.messages import Attestation, Invite, Signed, Vote
 from swarmp2p.core.types import Address, Bitmap, Digest, ReportFlag
-from swarmp2p.core.view import View
+from swarmp2p.core.view import Member, View
 
 MAX_ADDRESSES = 256
 """Bytes of a member's multiaddrs, joined by newlines."""
@@ -79,6 +80,16 @@ class SwarmContract:
                 "Use the swarm.toml that `swarmp2p found` wrote for this contract, unchanged.",
             )
         return config
+
+    async def check_code(self, config: Config) -> None:
+        """Whether the code at the address is this release's swarm with this configuration.
+
+        Raises:
+            WrongChain: it is something else that only answers alike.
+        """
+        (salt,) = await self._read("salt")
+        creation = self._artefact.bytecode + encode(self._artefact.constructor, [config_tuple(config)])
+        await check_code(self._rpc, self.address, creation, "a swarm with the manifest's configuration", salt)
 
     @property
     def notices_at_once(self) -> bool:
@@ -204,6 +215,24 @@ class SwarmContract:
                 raise TypeError("finalize takes attestations")
             entries.append((signed.body.mask, signed.signature))
         return await self._send(f"finalize:{round_}", "finalize", round_, excluded, merged, list(slices), entries)
+
+    async def member(self, account: Address) -> Member:
+        """One account: also one that left, was expelled or was never enrolled (status NONE, term 0)."""
+        (values,) = await self._read("memberOf", _hex(account))
+        return member_from(values)
+
+    async def leave(self) -> Receipt:
+        """End the own membership; the index is free from the next round on."""
+        return await self._send("leave", "leave")
+
+    async def execute(self, vote: Vote, signatures: Sequence[bytes]) -> Receipt:
+        """Carry out what more than half of the ACTIVE members signed (section 4)."""
+        values = (int(vote.kind), _hex(vote.target), vote.arg, vote.ballot, vote.deadline)
+        return await self._send(f"vote:{vote.ballot}", "execute", values, list(signatures))
+
+    async def stop_abandoned(self) -> Receipt:
+        """Stop a swarm that has merged nothing for abandon_after seconds."""
+        return await self._send("stop", "stopAbandoned")
 
     async def report(self, metric: int, flags: ReportFlag) -> Receipt:
         """After STOPPED: a report on the last head."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from swarmp2p.core.config import Config
-from swarmp2p.core.messages import Invite, Signed
+from swarmp2p.core.messages import Invite, Signed, Vote
 from swarmp2p.core.types import Address, Bitmap, Digest, ReportFlag
-from swarmp2p.core.view import View
+from swarmp2p.core.view import Member, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,12 @@ class RoundResult:
     included: Bitmap
     parent_round: int
     block_number: int
+    timestamp: int
+    """Unix seconds of that chain block."""
+    inputs: Digest
+    """The sealed hash over the inputs; NO_DIGEST in a swarm without a treasury, as `attesters` is 0."""
+    attesters: Bitmap
+    """Members whose attestations finalized it."""
 
 
 class PendingTransaction(Protocol):
@@ -116,6 +122,22 @@ class Control(Protocol):
         self, round_: int, excluded: Bitmap, merged: Digest, slices: Sequence[Digest], signatures: Sequence[Signed]
     ) -> Receipt:
         """Send the merged model with attestations that cover every slice. They are sorted by signer here."""
+        ...
+
+    async def member(self, account: Address) -> Member:
+        """One account: also one that left, was expelled or was never enrolled (status NONE, term 0)."""
+        ...
+
+    async def leave(self) -> Receipt:
+        """End the own membership; the index is free from the next round on."""
+        ...
+
+    async def execute(self, vote: Vote, signatures: Sequence[bytes]) -> Receipt:
+        """Carry out what more than half of the ACTIVE members signed; anybody may send it."""
+        ...
+
+    async def stop_abandoned(self) -> Receipt:
+        """Stop a swarm that has merged nothing for abandon_after seconds; anybody may send it."""
         ...
 
     async def report(self, metric: int, flags: ReportFlag) -> Receipt: ...

@@ -14,8 +14,9 @@ from multiformats import CID, multihash
 
 from swarmp2p.core.config import Config, Knobs
 from swarmp2p.core.errors import ConfigError
-from swarmp2p.core.types import CHUNK_SIZE, Address, Digest
+from swarmp2p.core.types import CHUNK_SIZE, NO_ADDRESS, Address, Digest
 
+DAY = 86_400
 MICRO = 1_000_000
 """Metrics are fixed-point with 6 decimals on the chain, and in the digest."""
 
@@ -30,6 +31,30 @@ class Metric:
     """Value at which a member votes to stop; None: never."""
     min_delta: float
     """What counts as an improvement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewards:
+    """What taking part pays, and what it needs as a stake. Amounts in the token's smallest unit."""
+
+    token: Address
+    """An ERC-20 contract."""
+    policy: str
+    """How a round's money is shared: "equal", "weight", or the address of an IRewardPolicy contract (0x...)."""
+    per_round: int
+    """The pot of a merged round, as far as the pool reaches."""
+    attester_share: float = 0.0
+    """Part of the pot that goes in equal parts to those that attested the merge; at most 4 decimals."""
+    min_stake: int = 0
+    """What invitations ask for."""
+    unstake_delay: int = 7 * DAY
+    treasury: Address = b""
+    """The contract that holds the money; empty in a draft, where `found` deploys it."""
+
+    @property
+    def attester_bps(self) -> int:
+        """`attester_share` as the contract has it."""
+        return round(self.attester_share * 10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +86,11 @@ class Manifest:
     rule: str
     """Id of the merge rule."""
     rpc: tuple[str, ...]
+    abandon_after: int = 30 * DAY
+    """Seconds without a merge after which anybody may stop the swarm."""
+    rewards: Rewards | None = None
+    agreement: tuple[bytes, ...] = ()
+    """The founders' signatures of the digest, in any order; see control/agreement.py."""
     bootstrap: tuple[str, ...] = ()
     knobs: Knobs = field(default_factory=Knobs)
     genesis_file: str | None = None
@@ -113,7 +143,7 @@ class Manifest:
         if not self.genesis:
             raise ConfigError("A draft has no digest yet.", "Found the swarm first.")
         agreed = {
-            "version": 1,
+            "version": 2,
             "name": self.name,
             "purpose": self.purpose,
             "founders": ["0x" + founder.hex() for founder in self.founders],
@@ -133,6 +163,8 @@ class Manifest:
             "collect_timeout": self.collect_timeout,
             "grace": self.grace,
             "merge_timeout": self.merge_timeout,
+            "abandon_after": self.abandon_after,
+            "rewards": None if self.rewards is None else _agreed_rewards(self.rewards),
             "metric": self.metric.name,
             "maximize": self.metric.maximize,
             "target_micro": None if self.metric.target is None else round(self.metric.target * MICRO),
@@ -176,7 +208,9 @@ class Manifest:
             max_missed=self.max_missed,
             max_rounds=self.max_rounds,
             patience=self.patience,
+            abandon_after=self.abandon_after,
             k_invite=self.k_invite,
+            treasury=NO_ADDRESS if self.rewards is None else self.rewards.treasury,
             founders=self.founders,
         )
 
@@ -184,9 +218,27 @@ class Manifest:
         """This draft with its first model: then it has a digest and a configuration to deploy."""
         return replace(self, genesis_file=None, genesis=genesis, size=size, schema=schema)
 
+    def with_treasury(self, treasury: Address) -> "Manifest":
+        """This draft with the contract that holds its money."""
+        if self.rewards is None:
+            return self
+        return replace(self, rewards=replace(self.rewards, treasury=treasury))
+
     def with_contract(self, chain_id: int, contract: Address) -> "Manifest":
         """The founded manifest."""
         return replace(self, chain_id=chain_id, contract=contract)
+
+
+def _agreed_rewards(rewards: Rewards) -> dict[str, str | int]:
+    """All but the treasury's address: it is deployed after the founders have signed, and holds these terms itself."""
+    return {
+        "token": "0x" + rewards.token.hex(),
+        "policy": rewards.policy,
+        "per_round": str(rewards.per_round),
+        "attester_bps": rewards.attester_bps,
+        "min_stake": str(rewards.min_stake),
+        "unstake_delay": rewards.unstake_delay,
+    }
 
 
 def colluders_by_default(initial_members: int) -> int:
@@ -219,6 +271,12 @@ def validate(manifest: Manifest, name: str = "swarm.toml") -> None:
         interval = f"{manifest.interval_seconds:g}"
         problem = f"collect_timeout = {manifest.collect_timeout} s is below 3 x the interval of {interval} s"
         mend = "Slow members would be left out: raise [timing] collect_timeout, or declare a shorter interval."
+    elif manifest.abandon_after <= manifest.collect_timeout + manifest.merge_timeout:
+        problem = f"abandon_after = {manifest.abandon_after} s is not above collect_timeout and merge_timeout together"
+        mend = "A slow round would look abandoned: raise [timing] abandon_after."
+    elif manifest.rewards is not None and manifest.rewards.attester_share != round(manifest.rewards.attester_share, 4):
+        problem = f"attester_share = {manifest.rewards.attester_share} has more than 4 decimals"
+        mend = "The contract keeps 4: round it."
     elif manifest.fraction != round(manifest.fraction, 4):
         problem = f"fraction = {manifest.fraction} has more than 4 decimals"
         mend = "The contract keeps 4: round it."

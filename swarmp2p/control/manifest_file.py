@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from swarmp2p.control.manifest import Manifest, Metric, colluders_by_default, validate
+from swarmp2p.control.agreement import require_agreement
+from swarmp2p.control.manifest import Manifest, Metric, Rewards, colluders_by_default, validate
 from swarmp2p.control.manifest_form import DRAFT_MEND, FORM, FOUNDED_MEND
 from swarmp2p.control.toml_form import parse_toml, quoted, read_toml
 from swarmp2p.core.config import Knobs
@@ -26,9 +27,12 @@ def load_manifest(path: Path) -> Manifest:
 
     Raises:
         ConfigError: naming the key and the mend; also when the file is still a draft.
+        AgreementMissing: not all founders signed it.
     """
     values = read_toml(path, FORM, FOUNDED_MEND)
-    return _founded(values, str(path))
+    manifest = _founded(values, str(path))
+    require_agreement(manifest, str(path))
+    return manifest
 
 
 def parse_manifest(text: str, name: str = "swarm.toml") -> Manifest:
@@ -45,7 +49,9 @@ def _draft(values: dict[str, dict[str, Any]], name: str) -> Manifest:
             raise ConfigError(f"{name}: a draft has no [model] {key}.", "`found` computes it from [model] file.")
     if values["model"]["file"] is None:
         raise ConfigError(f"{name}: the key [model] file is missing.", "Name the safetensors file of the first model.")
-    manifest = _manifest(values)
+    if values["rewards"]["treasury"] is not None:
+        raise ConfigError(f"{name}: a draft has no [rewards] treasury.", "`found` deploys it.")
+    manifest = _manifest(values, name)
     validate(manifest, name)
     return manifest
 
@@ -58,7 +64,9 @@ def _founded(values: dict[str, dict[str, Any]], name: str) -> Manifest:
             raise ConfigError(f"{name}: the key [{section}] {key} is missing.", FOUNDED_MEND)
     if values["model"]["file"] is not None:
         raise ConfigError(f"{name}: [model] file belongs into a draft only.", "Remove it.")
-    manifest = _manifest(values)
+    manifest = _manifest(values, name)
+    if manifest.rewards is not None and not manifest.rewards.treasury:
+        raise ConfigError(f"{name}: the key [rewards] treasury is missing.", FOUNDED_MEND)
     if str(manifest.genesis_cid) != str(values["model"]["genesis"]):
         raise ConfigError(
             f"{name}: [model] genesis does not fit size {manifest.size}: it would be {manifest.genesis_cid}.",
@@ -68,7 +76,7 @@ def _founded(values: dict[str, dict[str, Any]], name: str) -> Manifest:
     return manifest
 
 
-def _manifest(values: dict[str, dict[str, Any]]) -> Manifest:
+def _manifest(values: dict[str, dict[str, Any]], name: str) -> Manifest:
     top, chain, model, founding = values[""], values["chain"], values["model"], values["members"]
     rounds, timing, metric, merge = values["rounds"], values["timing"], values["metric"], values["merge"]
     founders: tuple[Address, ...] = founding["founders"]
@@ -99,6 +107,9 @@ def _manifest(values: dict[str, dict[str, Any]]) -> Manifest:
         max_abs=merge["max_abs"],
         rule=merge["rule"],
         rpc=chain["rpc"],
+        abandon_after=timing["abandon_after"],
+        rewards=_rewards(values["rewards"], name),
+        agreement=tuple(values["agreement"]["signatures"]),
         bootstrap=values["network"]["bootstrap"],
         knobs=Knobs(**knobs),
         genesis_file=model["file"],
@@ -110,10 +121,31 @@ def _manifest(values: dict[str, dict[str, Any]]) -> Manifest:
     )
 
 
+def _rewards(values: dict[str, Any], name: str) -> Rewards | None:
+    if values["token"] is None:
+        given = [key for key in ("per_round", "min_stake", "treasury") if values[key]]
+        if given:
+            raise ConfigError(
+                f"{name}: [rewards] {given[0]} is set, but there is no [rewards] token.",
+                "Name the token's contract, or remove the section.",
+            )
+        return None
+    return Rewards(
+        token=values["token"],
+        policy=values["policy"],
+        per_round=values["per_round"],
+        attester_share=values["attester_share"],
+        min_stake=values["min_stake"],
+        unstake_delay=values["unstake_delay"],
+        treasury=values["treasury"] or b"",
+    )
+
+
 def render(manifest: Manifest) -> str:
     """The manifest as a commented `swarm.toml`, which reads back as the same manifest."""
     m = manifest
-    sections = [_head(m), _chain(m), _model(m), _members(m), _rounds(m), _timing(m), _metric(m), _merge(m), _own(m)]
+    sections = [_head(m), _chain(m), _model(m), _members(m), _rounds(m), _timing(m), _metric(m), _merge(m)]
+    sections += [_money(m), _agreement(m), _own(m)]
     return "\n".join(sections)
 
 
@@ -201,6 +233,8 @@ interval = {m.interval_seconds!r}
 collect_timeout = {m.collect_timeout}
 grace = {m.grace}
 merge_timeout = {m.merge_timeout}
+# After so long without a merge anybody may stop the swarm, so that money comes back.
+abandon_after = {m.abandon_after}
 """
 
 
@@ -220,6 +254,43 @@ def _merge(m: Manifest) -> str:
 rule = {quoted(m.rule)}
 # Updates with larger values, infinity or NaN are refused.
 max_abs = {m.max_abs!r}
+"""
+
+
+def _money(m: Manifest) -> str:
+    if m.rewards is None:
+        return """[rewards]
+# Without a token nothing is paid and no stake is asked for. Amounts are in the token's smallest unit.
+# token = "0x..."             an ERC-20 contract; `swarmp2p token` makes one
+# policy = "equal"            or "weight", or the address of a contract that is an IRewardPolicy
+# per_round = "1000"
+# attester_share = 0.1        of it in equal parts to those that attested the merge
+# min_stake = "0"
+# unstake_delay = 604800
+"""
+    r = m.rewards
+    lines = [
+        "[rewards]",
+        "# The token's contract; amounts are in its smallest unit. What a merged round pays, and how it is shared:",
+        '# "equal", by "weight", or by the contract of this address.',
+        f'token = "0x{r.token.hex()}"',
+        f"policy = {quoted(r.policy)}",
+        f'per_round = "{r.per_round}"',
+        "# Part of it that goes in equal parts to those that attested the merge.",
+        f"attester_share = {r.attester_share!r}",
+        "# The stake that invitations ask for, and the seconds until it is paid back to who has left.",
+        f'min_stake = "{r.min_stake}"',
+        f"unstake_delay = {r.unstake_delay}",
+    ]
+    if r.treasury:
+        lines += ["# The contract that holds the money.", f'treasury = "0x{r.treasury.hex()}"']
+    return "\n".join(lines) + "\n"
+
+
+def _agreement(m: Manifest) -> str:
+    return f"""[agreement]
+# Each founder's signature of all that is above but the addresses of deployed contracts: `swarmp2p agree`.
+signatures = {_texts("0x" + signature.hex() for signature in m.agreement)}
 """
 
 

@@ -40,6 +40,25 @@ def _seconds(default: int | None) -> Key:
 
 _address = hex_bytes(20, "an address")
 
+
+def _amount(value: Any) -> int:
+    """Whole units; TOML's numbers end at 2^63, so larger ones are written as text."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**128:
+        raise ValueError('has to be a whole number of the token\'s smallest units, as 1000 or "1000"')
+    return value
+
+
+def _policy(value: Any) -> str:
+    if value in ("equal", "weight"):
+        return str(value)
+    try:
+        return "0x" + bytes(_address(value)).hex()
+    except ValueError:
+        raise ValueError('has to be "equal", "weight", or the address of a policy contract') from None
+
+
 FORM: Form = {
     "": {"name": Key(text(64)), "purpose": Key(text(4096))},
     "chain": {
@@ -73,6 +92,7 @@ FORM: Form = {
         "collect_timeout": _seconds(600),
         "grace": _seconds(60),
         "merge_timeout": _seconds(600),
+        "abandon_after": _seconds(30 * 86_400),
     },
     "metric": {
         "name": Key(text(64), default="accuracy"),
@@ -81,6 +101,16 @@ FORM: Form = {
         "min_delta": Key(number(0, 1e12), default=0.0),
     },
     "merge": {"rule": Key(text(256), default="weighted_mean/1"), "max_abs": Key(number(1e-30, 3e38), default=1e30)},
+    "rewards": {
+        "token": Key(_address, optional=True),
+        "policy": Key(_policy, default="equal"),
+        "per_round": Key(_amount, default=0),
+        "attester_share": Key(number(0, 1), default=0.0),
+        "min_stake": Key(_amount, default=0),
+        "unstake_delay": Key(integer(0, 10 * 365 * 86_400), default=7 * 86_400),
+        "treasury": Key(_address, optional=True),
+    },
+    "agreement": {"signatures": Key(list_of(hex_bytes(65, "a signature"), 64), default=())},
     "network": {"bootstrap": Key(list_of(multiaddr, 64), default=())},
     "local": {
         **{

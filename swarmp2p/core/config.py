@@ -31,7 +31,11 @@ class Config:
     max_rounds: int
     patience: int
     """Merged rounds without improvement after which the swarm stops; 0: off."""
+    abandon_after: int
+    """Seconds without a merge after which anyone may stop the swarm."""
     k_invite: int
+    treasury: Address
+    """The contract that holds stakes and rewards; 20 zero bytes: none."""
     founders: tuple[Address, ...]
 
     @property

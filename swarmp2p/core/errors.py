@@ -25,6 +25,14 @@ class InvitationRefused(SwarmError):
     """An invitation is expired, forged, for somebody else, or has too few signatures."""
 
 
+class AgreementMissing(SwarmError):
+    """A founder has not signed the manifest, or signed another one."""
+
+
+class BallotRefused(SwarmError):
+    """A proposal is expired, forged, for another swarm or ballot, or has too few signatures."""
+
+
 class SchemaMismatch(SwarmError):
     """A model's names, shapes or dtypes differ from the genesis."""
 

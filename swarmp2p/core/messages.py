@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from swarmp2p.core.types import Address, Bitmap, Digest, Reason
+from swarmp2p.core.types import Address, Bitmap, Digest, Reason, VoteKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,20 @@ class Invite:
     expires: int
     stake: int
     purpose: Digest
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """A decision of more than half of the ACTIVE members (section 4, `execute`)."""
+
+    kind: VoteKind
+    target: Address
+    """Who is expelled; 20 zero bytes for the other kinds."""
+    arg: int
+    """ROLLBACK: the round whose model is the head again, 0 the genesis. REOPEN: the new maxRounds. Else 0."""
+    ballot: int
+    """The view's ballot number: each is used once."""
     deadline: int
 
 

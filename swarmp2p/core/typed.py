@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from swarmp2p.core.messages import Attestation, Claim, Invite, Objection
+from swarmp2p.core.messages import Attestation, Claim, Invite, Objection, Vote
 from swarmp2p.core.types import Address, Digest, Keccak, word
 
 NAME = "swarmp2p"
@@ -24,17 +24,6 @@ INVITE_TYPE = (
     b"Invite(address invitee,uint24 term,uint32 maxWeight,uint40 expires,uint128 stake,bytes32 purpose,uint40 deadline)"
 )
 VOTE_TYPE = b"Vote(uint8 kind,address target,uint32 arg,uint32 ballot,uint40 deadline)"
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """A decision of more than half of the ACTIVE members (section 4, `execute`)."""
-
-    kind: int
-    target: Address
-    arg: int
-    ballot: int
-    deadline: int
 
 
 Typed: TypeAlias = Attestation | Claim | Objection | Invite | Vote
@@ -66,9 +55,12 @@ def first_inputs(seed: Digest) -> Digest:
     return seed
 
 
-def next_inputs(inputs: Digest, index: int, digest: Digest, weight: int, keccak: Keccak) -> Digest:
-    """`inputs` after one more submission: keccak256(abi.encode(inputs, uint256 index, digest, uint256 weight))."""
-    return keccak(inputs + word(index) + digest + word(weight))
+def next_inputs(inputs: Digest, account: Address, index: int, digest: Digest, weight: int, keccak: Keccak) -> Digest:
+    """`inputs` after one more submission: keccak256(abi.encode(inputs, account << 8 | index, digest, weight)), all uint256.
+
+    It names the account beside the index: who held an index in a past round stays provable when it is another's.
+    """
+    return keccak(inputs + word(int.from_bytes(account, "big") << 8 | index) + digest + word(weight))
 
 
 def slices_hash(slices: Iterable[Digest], keccak: Keccak) -> Digest:

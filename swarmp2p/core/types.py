@@ -19,6 +19,9 @@ Keccak: TypeAlias = Callable[[bytes], bytes]
 CHUNK_SIZE = 262_144
 """Bytes in a content chunk (a UnixFS leaf); slices are ranges of chunks."""
 
+NO_ADDRESS: Address = bytes(20)
+"""Nobody: the zero address."""
+
 NO_DIGEST: Digest = bytes(32)
 """The empty digest: as `merged` it means "abort this round"."""
 
@@ -63,6 +66,17 @@ class StopReason(IntEnum):
     PATIENCE = 2
     MAX_ROUNDS = 3
     VOTE = 4
+    ABANDONED = 5
+
+
+class VoteKind(IntEnum):
+    """What members can decide together (section 4, execute)."""
+
+    EXPEL = 1
+    EXPEL_AND_SLASH = 2
+    ROLLBACK = 3
+    STOP = 4
+    REOPEN = 5
 
 
 def bits(bitmap: Bitmap) -> Iterator[int]:

@@ -9,11 +9,12 @@ import trio
 from swarmp2p.core import actions as act
 from swarmp2p.core.decide import decide, observe
 from swarmp2p.core.errors import LearnerFailed, NotAMember, SchemaMismatch, SwarmError
-from swarmp2p.core.types import Phase, Status
+from swarmp2p.core.types import Address, Phase, Status
 from swarmp2p.core.view import View
+from swarmp2p.failures import unwrapped
 from swarmp2p.identity import keccak256
 from swarmp2p.peer.context import Context
-from swarmp2p.peer.failures import unwrapped
+from swarmp2p.peer.decisions import Decisions
 from swarmp2p.peer.merging import Merging
 from swarmp2p.peer.prefetch import Prefetch
 from swarmp2p.peer.reconcile import Reconciler
@@ -42,6 +43,7 @@ class Driver:
     def __init__(self, context: Context) -> None:
         self._ctx = context
         self.talk = Talk(context)
+        self.decisions = Decisions(context)
         transactions = Transactions(context, self.talk.hint)
         training = Training(context)
         merging = Merging(context)
@@ -75,6 +77,7 @@ class Driver:
             nursery.start_soon(self._watch_chain)
             nursery.start_soon(self._bootstrap)
             nursery.start_soon(self.talk.run)
+            nursery.start_soon(self.decisions.run)
             nursery.start_soon(Prefetch(self._ctx).run)
             self.reconciler = Reconciler(nursery, self._carry_out, self._ctx.wake, FATAL)
             while True:
@@ -109,14 +112,23 @@ class Driver:
         while True:
             try:
                 view = await self._next_view()
+                gone = view.member(ctx.store.me) is None and await self._was_removed()
             except SwarmError as error:
                 # Not only silence: a node that is behind or ill says that there is no contract, and other things.
                 _log.warning("%s (trying again)", error)
                 ctx.emit("chain_unreachable", ctx.view.round, error=str(error))
                 await trio.sleep(CHAIN_RETRY)
             else:
+                if gone:
+                    raise _no_member(ctx.store.me)
                 if view != ctx.view:
                     self._take_view(view)
+
+    async def _was_removed(self) -> bool:
+        """Whether this member, of whom the view tells nothing, left or was expelled: else its enrolment itself may have
+        been reorganised away."""
+        me = await self._ctx.contract.member(self._ctx.store.me)
+        return me.term > 0 and me.status in (Status.NONE, Status.BARRED)
 
     async def _next_view(self) -> View:
         """The next state; a wake-up (gossip, an own transaction) makes it look at once."""
@@ -134,12 +146,10 @@ class Driver:
         if me is not None:
             self._missing_since = None
         since = self._missing_since
-        if (me is not None and me.status is Status.BARRED) or (
+        if (me is not None and me.status in (Status.NONE, Status.BARRED)) or (
             since is not None and trio.current_time() >= since + MISSING_PATIENCE
         ):
-            raise NotAMember(
-                f"0x{ctx.store.me.hex()} is no longer a member of this swarm.", "Ask its members for an invitation."
-            )
+            raise _no_member(ctx.store.me)
         before, ctx.view = ctx.view, view
         if before.members != view.members:
             ctx.admit()
@@ -166,3 +176,7 @@ class Driver:
                 members = ctx.view.members
                 while [m.address for m in members] == [m.address for m in ctx.view.members]:
                     await ctx.changed()
+
+
+def _no_member(me: Address) -> NotAMember:
+    return NotAMember(f"0x{me.hex()} is no longer a member of this swarm.", "Ask its members for an invitation.")

@@ -1,6 +1,7 @@
-"""Founding a swarm, inviting to it and joining it: what people do once. The command line calls these."""
+"""Founding a swarm, inviting to it, joining and leaving it: what people do once. The command line calls these."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,21 +9,23 @@ import trio
 
 from swarmp2p.content.embedded import EmbeddedStore
 from swarmp2p.content.unixfs import hash_file
+from swarmp2p.control.agreement import Agreement, agree, require_agreement, with_agreements
 from swarmp2p.control.contract import SwarmContract, deploy
 from swarmp2p.control.faucet import fund
 from swarmp2p.control.invitation import Invitation, new_invite, verify
-from swarmp2p.control.manifest import Manifest
+from swarmp2p.control.manifest import DAY, Manifest
 from swarmp2p.control.manifest_file import load_draft
 from swarmp2p.control.rpc import RpcClient
-from swarmp2p.core.errors import ConfigError, NotAMember
+from swarmp2p.control.treasury import POLICIES, Treasury, deploy_treasury
+from swarmp2p.core.config import Config
+from swarmp2p.core.errors import ConfigError, NotAMember, WrongChain
+from swarmp2p.core.money import Terms
 from swarmp2p.core.schema import require_aligned
-from swarmp2p.core.types import Address
+from swarmp2p.core.types import NO_ADDRESS, Address
 from swarmp2p.home import Home
 from swarmp2p.identity import Key
 from swarmp2p.merge.registry import rule_from_id
 from swarmp2p.merge.tensors import read_schema
-
-DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +36,94 @@ class Founded:
     funded: bool
 
 
-async def found(draft: Path, home: Home, genesis: Path | None = None, rpc_urls: tuple[str, ...] = ()) -> Founded:
-    """Deploy a swarm's contract from a draft, and keep its first model in the founder's home for the others.
+async def found(
+    draft: Path,
+    home: Home,
+    genesis: Path | None = None,
+    rpc_urls: tuple[str, ...] = (),
+    agreements: Sequence[Agreement] = (),
+) -> Founded:
+    """Deploy a swarm's contracts from a draft, and keep its first model in the founder's home for the others.
 
     Args:
         draft: a commented swarm.toml; `genesis` and `rpc_urls`, if given, go before what it says.
+        agreements: of the other founders.
 
     Raises:
-        ConfigError, SchemaMismatch, ChainUnreachable, TransactionFailed.
+        ConfigError, AgreementMissing, SchemaMismatch, ChainUnreachable, TransactionFailed.
     """
     manifest = load_draft(draft)
     if rpc_urls:
         manifest = replace(manifest, rpc=rpc_urls)
-    return await deploy_swarm(manifest, home, genesis or draft.parent / (manifest.genesis_file or ""))
+    model = genesis or draft.parent / (manifest.genesis_file or "")
+    return await deploy_swarm(manifest, home, model, agreements)
 
 
-async def deploy_swarm(manifest: Manifest, home: Home, model: Path) -> Founded:
-    """Deploy the contract of a draft with this first model; see `found`."""
-    schema = await trio.to_thread.run_sync(read_schema, model)
+def complete(manifest: Manifest, model: Path) -> Manifest:
+    """A draft with its first model, checked: what founders agree to. Blocks, while it hashes the model.
+
+    Raises:
+        ConfigError, SchemaMismatch: the model cannot be a genesis.
+    """
+    schema = read_schema(model)
     require_aligned(schema)
     rule_from_id(manifest.rule).check_schema(schema)
+    hashed = hash_file(model)
+    return manifest.with_genesis(hashed.digest, hashed.size, schema.digest)
+
+
+async def deploy_swarm(manifest: Manifest, home: Home, model: Path, agreements: Sequence[Agreement] = ()) -> Founded:
+    """Deploy the contracts of a draft with this first model; see `found`."""
     if home.key.address not in manifest.founders:
         raise ConfigError(
             f"0x{home.key.address.hex()} is not among the founders of {manifest.name!r}.",
             "Add it under [members] founders, or use the home of a founder.",
         )
-    hashed = await trio.to_thread.run_sync(hash_file, model)
-    manifest = manifest.with_genesis(hashed.digest, hashed.size, schema.digest)
+    manifest = await trio.to_thread.run_sync(complete, manifest, model)
+    manifest = with_agreements(manifest, [agree(manifest, home.key), *agreements])
+    require_agreement(manifest, manifest.name)
     async with RpcClient(manifest.rpc) as rpc:
         chain_id = int(await rpc.call("eth_chainId"), 16)
         funded = await fund(rpc, home.key.address)
+        manifest = await _with_treasury(rpc, manifest, home)
         contract = await deploy(rpc, home.key.secret, manifest.config(), home.journal)
+        if manifest.rewards is not None:
+            await Treasury(rpc, manifest.rewards.treasury, home.key.secret, home.journal).bind(contract)
     await trio.to_thread.run_sync(keep_genesis, home, model)
     return Founded(manifest.with_contract(chain_id, contract), funded)
+
+
+async def _with_treasury(rpc: RpcClient, manifest: Manifest, home: Home) -> Manifest:
+    rewards = manifest.rewards
+    if rewards is None:
+        return manifest
+    policy = NO_ADDRESS if rewards.policy in POLICIES else bytes.fromhex(rewards.policy[2:])
+    terms = Terms(rewards.token, policy, rewards.per_round, rewards.attester_bps, rewards.unstake_delay)
+    treasury = await deploy_treasury(rpc, home.key.secret, terms, rewards.policy, home.journal)
+    return manifest.with_treasury(treasury)
+
+
+async def check_founded(rpc: RpcClient, manifest: Manifest, contract: SwarmContract) -> Config:
+    """Everything that a manifest says of its chain: the contract's code and configuration, the treasury's code, terms and
+    policy. (That all founders signed the manifest, `load_manifest` has checked.)
+
+    Raises:
+        WrongChain: naming what differs.
+    """
+    config = await contract.check(manifest.digest)
+    if config != manifest.config():
+        raise WrongChain(
+            "The contract's configuration is not the manifest's.", "Use the swarm.toml that `found` wrote."
+        )
+    await contract.check_code(config)
+    rewards = manifest.rewards
+    if rewards is not None:
+        treasury = Treasury(rpc, rewards.treasury, Key.generate().secret)
+        found_terms = await treasury.terms()
+        policy = found_terms.policy if rewards.policy in POLICIES else bytes.fromhex(rewards.policy[2:])
+        terms = Terms(rewards.token, policy, rewards.per_round, rewards.attester_bps, rewards.unstake_delay)
+        await treasury.check(manifest.contract, terms, rewards.policy)
+    return config
 
 
 def keep_genesis(home: Home, model: Path) -> None:
@@ -97,14 +155,14 @@ async def invite(
     async with RpcClient(manifest.rpc, chain_id=manifest.chain_id) as rpc:
         contract = SwarmContract(rpc, manifest.contract, key.secret)
         config = await contract.check(manifest.digest)
-        view, domain = await contract.state(), await contract.domain()
+        view, domain, member = await contract.state(), await contract.domain(), await contract.member(invitee)
     if key.address not in config.founders and view.member(key.address) is None:
         raise ConfigError(
             f"0x{key.address.hex()} is neither a founder nor a member of this swarm.", "Use the home of one of them."
         )
-    body = new_invite(
-        invitee, view, config.purpose, max_weight, now + round(days * DAY), now + round(deadline_days * DAY)
-    )
+    stake = 0 if manifest.rewards is None else manifest.rewards.min_stake
+    expires, deadline = now + round(days * DAY), now + round(deadline_days * DAY)
+    body = new_invite(member, config.purpose, max_weight, expires, deadline, stake)
     return Invitation(manifest.chain_id, manifest.contract, body).signed(key, domain)
 
 
@@ -125,7 +183,7 @@ async def join(manifest: Manifest, home: Home, invitation: Invitation, addresses
     """
     async with RpcClient(manifest.rpc, chain_id=manifest.chain_id) as rpc:
         contract = SwarmContract(rpc, manifest.contract, home.key.secret, home.journal)
-        config = await contract.check(manifest.digest)
+        config = await check_founded(rpc, manifest, contract)
         view, domain = await contract.state(), await contract.domain()
         signatures = verify(
             invitation,
@@ -134,12 +192,29 @@ async def join(manifest: Manifest, home: Home, invitation: Invitation, addresses
             domain=domain,
             config=config,
             view=view,
-            me=home.key.address,
+            me=await contract.member(home.key.address),
             now=time.time(),
         )
         await fund(rpc, home.key.address)
+        await put_stake(rpc, manifest, home, invitation.invite.stake)
         await contract.enrol(invitation.invite, signatures, addresses)
         member = (await contract.state()).member(home.key.address)
     if member is None:
         raise NotAMember("The chain does not show the enrolment.", "Look at the node's log, then join again.")
     return member.index
+
+
+async def put_stake(rpc: RpcClient, manifest: Manifest, home: Home, needed: int) -> None:
+    """Bring the own stake up to what an invitation asks for."""
+    if not needed or manifest.rewards is None:
+        return
+    treasury = Treasury(rpc, manifest.rewards.treasury, home.key.secret, home.journal)
+    there = (await treasury.account_of(home.key.address)).stake
+    if there < needed:
+        await treasury.stake(needed - there)
+
+
+async def leave(manifest: Manifest, key: Key) -> None:
+    """End this key's membership."""
+    async with RpcClient(manifest.rpc, chain_id=manifest.chain_id) as rpc:
+        await SwarmContract(rpc, manifest.contract, key.secret).leave()

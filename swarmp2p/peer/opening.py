@@ -17,7 +17,7 @@ from swarmp2p.control.manifest import Manifest
 from swarmp2p.control.manifest_file import load_manifest
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.config import Config, Knobs
-from swarmp2p.core.errors import ConfigError, NotAMember, WrongChain
+from swarmp2p.core.errors import ConfigError, NotAMember
 from swarmp2p.core.store import Store
 from swarmp2p.core.types import Address, Status
 from swarmp2p.core.view import View
@@ -28,8 +28,10 @@ from swarmp2p.network.host import open_host
 from swarmp2p.network.interface import Host
 from swarmp2p.peer.context import Clock, Context
 from swarmp2p.peer.events import StepHook
+from swarmp2p.peer.founding import check_founded, put_stake
 from swarmp2p.peer.learner import Learner, LearnerThread
 
+MEMBERS = (Status.IDLE, Status.ACTIVE)
 DEFAULT_LISTEN = ("/ip4/0.0.0.0/tcp/0",)
 
 
@@ -68,12 +70,10 @@ async def open_context(
         rpc = RpcClient(agreed.rpc, chain_id=agreed.chain_id)
         async with rpc, open_host(own.key.secret, list(listen)) as host:
             contract = SwarmContract(rpc, agreed.contract, own.key.secret, own.journal)
-            config = await contract.check(agreed.digest)
-            if config != agreed.config():
-                raise WrongChain(
-                    "The contract's configuration is not the manifest's.", "Use the swarm.toml that `found` wrote."
-                )
+            config = await check_founded(rpc, agreed, contract)
             invited = None if invitation is None else Invitation.load(Path(invitation).expanduser())
+            if invited is not None and (await contract.member(contract.account)).status not in MEMBERS:
+                await put_stake(rpc, agreed, own, invited.invite.stake)
             async with open_on(
                 agreed,
                 config,
@@ -171,10 +171,10 @@ async def enrolled(
     """
     me = view.member(contract.account)
     addresses = host.multiaddrs()
-    member = me is not None and me.status in (Status.IDLE, Status.ACTIVE) and me.expires >= now
+    member = me is not None and me.status in MEMBERS and me.expires >= now
     if not member and invitation is None:
         account = f"0x{contract.account.hex()}"
-        if me is not None and me.status is not Status.BARRED:
+        if me is not None and me.status in MEMBERS:
             ended = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(me.expires))
             raise NotAMember(f"The membership of {account} expired at {ended}.", "Ask a founder to renew it.")
         raise NotAMember(
@@ -189,7 +189,7 @@ async def enrolled(
             domain=domain,
             config=config,
             view=view,
-            me=contract.account,
+            me=await contract.member(contract.account),
             now=now,
         )
         await contract.enrol(invitation.invite, signatures, addresses)

@@ -110,9 +110,8 @@ class ChainSwarm:
     peers: dict[str, SwarmPeer] = field(default_factory=dict)
 
     async def _invitation(self, name: str) -> Invitation:
-        founder, view = self.keys[NAMES[0]], await self.contract.state()
-        purpose = self.manifest.config().purpose
-        body = new_invite(self.keys[name].address, view, purpose, 2**32 - 1, FAR, FAR)
+        founder, member = self.keys[NAMES[0]], await self.contract.member(self.keys[name].address)
+        body = new_invite(member, self.manifest.config().purpose, 2**32 - 1, FAR, FAR)
         invitation = Invitation(self.manifest.chain_id, self.manifest.contract, body)
         return invitation.signed(founder, await self.contract.domain())
 

@@ -26,6 +26,9 @@ class Result:
     included: Bitmap
     parent_round: int
     block_number: int
+    timestamp: int
+    inputs: Digest
+    attesters: Bitmap
 
 
 @dataclass(slots=True)
@@ -46,9 +49,11 @@ class Event:
 
 @dataclass(slots=True)
 class Enrolled:
-    """A member as the contract stores it; whether it is ACTIVE, the bitmap alone says."""
+    """A member, of now or of once, as the contract stores it; whether it is ACTIVE, the bitmap alone says."""
 
     index: int
+    standing: Status = Status.IDLE
+    """NONE: it left."""
     last_round: int = 0
     seq: int = 0
     """From this number of sealed rounds on, missed ones count."""
@@ -58,6 +63,9 @@ class Enrolled:
     term: int = 0
     reported: int = 0
     digest: Digest = NO_DIGEST
+    expelled_in: int = 0
+    """Round of its expulsion; 0: not expelled."""
+    slash: bool = False
 
 
 @dataclass(slots=True)
@@ -81,8 +89,11 @@ class ContractState:
     submitted: Bitmap = 0
     wait_for: Bitmap = 0
     active: Bitmap = 0
+    banned: Bitmap = 0
     held: Bitmap = 0
     """Indexes that belong to somebody."""
+    freed: Bitmap = 0
+    """Of these, the ones that are free when the next round opens."""
     sealed_rounds: int = 0
     head: Digest = NO_DIGEST
     head_round: int = 0
@@ -91,6 +102,9 @@ class ContractState:
     best_round: int = 0
     judged_round: int = 0
     stale: int = 0
+    ballot: int = 0
+    max_rounds: int = 0
+    quiet_since: int = 0
     stop_reason: StopReason = StopReason.NONE
     reports: int = 0
     reached: int = 0
@@ -100,6 +114,8 @@ class ContractState:
     members: dict[Address, Enrolled] = field(default_factory=dict)
     at: dict[int, Address] = field(default_factory=dict)
     addresses: dict[Address, bytes] = field(default_factory=dict)
+    stakes: dict[Address, int] = field(default_factory=dict)
+    """What the treasury would answer to stakeOf."""
     results: dict[int, Result] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     version: int = 0
@@ -114,6 +130,7 @@ class ContractState:
         twin.members = {address: copy.copy(member) for address, member in self.members.items()}
         twin.at = dict(self.at)
         twin.addresses = dict(self.addresses)
+        twin.stakes = dict(self.stakes)
         twin.results = dict(self.results)
         twin.events = []
         return twin
@@ -133,28 +150,38 @@ class ContractState:
         members: list[Member] = []
         for index in bits(self.held):
             member = self.members[self.at[index]]
-            members.append(self._member_view(member))
+            members.append(self._member_view(self.at[index], member))
             if member.reported == key:
                 reported |= 1 << index
         return View(
             salt=self.salt, round=self.round, phase=self.phase, opened_at=self.opened_at, seal_at=self.seal_at,
             sealed_at=self.sealed_at, count=self.count, threshold=self.threshold, k=self.k, inputs=self.inputs,
             seed=round_seed(self.salt, self.round, self.head, self.keccak), submitted=self.submitted,
-            wait_for=self.wait_for, roster=self.submitted if self.k else 0, active=self.active, banned=0,
+            wait_for=self.wait_for, roster=self.roster if self.k else 0, active=self.active, banned=self.banned,
             sealed_rounds=self.sealed_rounds, head=self.head, head_round=self.head_round,
             merged_rounds=self.merged_rounds, best=self.best, best_round=self.best_round,
-            judged_round=self.judged_round, stale=self.stale, ballot=0, max_rounds=self.config.max_rounds,
+            judged_round=self.judged_round, stale=self.stale, ballot=self.ballot, max_rounds=self.max_rounds,
             stop_reason=self.stop_reason, reports=self.reports, reached=self.reached, improved=self.improved,
             metric_sum=self.metric_sum, metric_weight=self.metric_weight, reported=reported,
             included=result.included if result else 0, members=tuple(members), block_number=self.block.number,
-            block_timestamp=self.block.timestamp, extend_at=self.extend_at,
+            block_timestamp=self.block.timestamp, extend_at=self.extend_at, quiet_since=self.quiet_since,
         )  # fmt: skip
 
-    def _member_view(self, member: Enrolled) -> Member:
+    @property
+    def roster(self) -> Bitmap:
+        """The round's updates less those that a vote forces out."""
+        return self.submitted & ~self.banned
+
+    def member_of(self, account: Address) -> Member:
+        """One account, also one that was never enrolled."""
+        return self._member_view(account, self.members.get(account) or Enrolled(0, Status.NONE))
+
+    def _member_view(self, address: Address, member: Enrolled) -> Member:
+        active = member.standing == Status.IDLE and self.active >> member.index & 1
         return Member(
             index=member.index,
-            address=self.at[member.index],
-            status=Status.ACTIVE if self.active >> member.index & 1 else Status.IDLE,
+            address=address,
+            status=Status.ACTIVE if active else member.standing,
             weight=member.weight,
             max_weight=member.max_weight,
             expires=member.expires,

@@ -10,10 +10,10 @@ from swarmp2p.control.interface import Control, Receipt, RoundResult
 from swarmp2p.core.config import Config
 from swarmp2p.core.errors import TransactionFailed
 from swarmp2p.core.history import Enrolled, FinalizeCall, Merged, Opened, Record, Sealed, SubmitCall, Updated
-from swarmp2p.core.messages import Attestation, Invite, Signed
+from swarmp2p.core.messages import Attestation, Invite, Signed, Vote
 from swarmp2p.core.typed import Domain, domain_separator, signing_digest
 from swarmp2p.core.types import Address, Bitmap, Digest, ReportFlag
-from swarmp2p.core.view import View
+from swarmp2p.core.view import Member, View
 from swarmp2p.identity import keccak256, recover
 from swarmp2p.testing.contract_model import Block, ContractModel, Reverted
 
@@ -82,7 +82,10 @@ class MemoryChain:
     def result(self, round_: int) -> RoundResult:
         """What a merged round left behind."""
         result = self.model.results[round_]
-        return RoundResult(result.merged, result.included, result.parent_round, result.block_number)
+        return RoundResult(
+            result.merged, result.included, result.parent_round, result.block_number, result.timestamp, result.inputs,
+            result.attesters,
+        )  # fmt: skip
 
     def evidence(self) -> Evidence:
         """What an audit of this chain goes by."""
@@ -209,6 +212,25 @@ class MemoryControl(Control):
             lambda model: model.finalize(self._account, round_, excluded, merged, tuple(slices), signed),
             FinalizeCall(round_, excluded, merged, tuple(slices), tuple(masks)),
         )
+
+    async def leave(self) -> Receipt:
+        """End the own membership."""
+        return await self._send(lambda model: model.leave(self._account))
+
+    async def execute(self, vote: Vote, signatures: Sequence[bytes]) -> Receipt:
+        """Carry out a vote, with signatures that are recovered here as the contract does."""
+        digest = signing_digest(vote, self._chain.domain, keccak256)
+        signers = [recover(digest, signature) or NOBODY for signature in signatures]
+        return await self._send(lambda model: model.execute(self._account, vote, signers))
+
+    async def stop_abandoned(self) -> Receipt:
+        """Stop an abandoned swarm."""
+        return await self._send(lambda model: model.stop_abandoned(self._account))
+
+    async def member(self, account: Address) -> Member:
+        """One account, whatever its status."""
+        await trio.lowlevel.checkpoint()
+        return self._chain.model.member_of(account)
 
     async def report(self, metric: int, flags: ReportFlag) -> Receipt:
         """Report after STOPPED."""

@@ -200,7 +200,7 @@ def collude(run: Run, content: Chunks, models: Sequence[bytes], *, weights: Sequ
     *updates, merged = hashed
     inputs, submitted = seed, list[Record]()
     for index, (name, update, weight) in enumerate(zip(names, updates, weights, strict=True)):
-        inputs = next_inputs(inputs, index, update.digest, weight, keccak256)
+        inputs = next_inputs(inputs, run.address(name), index, update.digest, weight, keccak256)
         call = SubmitCall(run.address(name), 1, update.digest, weight)
         submitted.append(Updated(1, run.address(name), index, update.digest, weight, call))
     ranges = [chunk_range(slice_, 2, CHUNKS) for slice_ in range(2)]
@@ -217,7 +217,7 @@ def collude(run: Run, content: Chunks, models: Sequence[bytes], *, weights: Sequ
         Opened(2, merged.digest),
     )
     view = replace(evidence.view, head=merged.digest, head_round=1, merged_rounds=1, best=config.genesis, best_round=0)
-    results = {1: RoundResult(merged.digest, 3, 0, 9)}
+    results = {1: RoundResult(merged.digest, 3, 0, 9, evidence.view.block_timestamp, bytes(32), 0)}
     return Cheated(replace(evidence, view=view, results=results, records=records), source)
 
 

@@ -33,7 +33,7 @@ class Chain:
 
     async def enrol(self, member: int, *, weight: int = 100, expires: int = FAR) -> None:
         me, config = self.keys[member].address, self.chain.model.config
-        invite = new_invite(me, self.chain.model.state(), config.purpose, weight, expires, expires)
+        invite = new_invite(self.chain.model.member_of(me), config.purpose, weight, expires, expires)
         signed = Invitation(MEMORY_CHAIN_ID, MEMORY_CONTRACT, invite).signed(self.keys[0], self.chain.domain)
         await self.control(member).enrol(invite, signed.signatures, ["/ip4/192.0.2.1/tcp/1"])
 

@@ -61,11 +61,11 @@ class Swarm:
 
     async def enrol(self, member: int, contract: SwarmContract) -> None:
         view = await contract.state()
-        invite = new_invite(self.keys[member].address, view, self.config.purpose, 1000, FAR, FAR)
+        invite = new_invite(await contract.member(self.keys[member].address), self.config.purpose, 1000, FAR, FAR)
         invitation = Invitation(self.chain_id, self.address, invite).signed(self.keys[0], self.domain)
         signatures = verify(
             invitation, chain_id=self.chain_id, contract=self.address, domain=self.domain, config=self.config,
-            view=view, me=self.keys[member].address, now=self.wall.now,
+            view=view, me=await contract.member(self.keys[member].address), now=self.wall.now,
         )  # fmt: skip
         await contract.enrol(invite, signatures, [f"/ip4/192.0.2.{member}/tcp/4001"])
 
@@ -80,8 +80,8 @@ def config(founders: Sequence[bytes], **changes: Any) -> Config:
         "genesis": b"\x01" * 32, "size": 1_000_000, "schema": b"\x02" * 32, "update_size": 1_000_000,
         "update_schema": b"\x02" * 32, "rule": b"\x03" * 32, "purpose": b"\x04" * 32, "manifest": b"\x05" * 32,
         "initial_members": 2, "f": 1, "k_max": 16, "min_updates": 2, "frac_bps": 5000, "collect_timeout": 600,
-        "grace": 60, "merge_timeout": 600, "max_missed": 3, "max_rounds": 100, "patience": 0, "k_invite": 1,
-        "founders": tuple(founders), **changes,
+        "grace": 60, "merge_timeout": 600, "max_missed": 3, "max_rounds": 100, "patience": 0, "abandon_after": 86_400,
+        "k_invite": 1, "treasury": bytes(20), "founders": tuple(founders), **changes,
     }  # fmt: skip
     return Config(**values)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmp2p.control.invitation import Invitation, new_invite, next_term, verify
+from swarmp2p.control.invitation import Invitation, new_invite, verify
 from swarmp2p.core.errors import InvitationRefused
 from swarmp2p.core.messages import Invite
 from swarmp2p.core.types import Status
@@ -43,10 +43,15 @@ def _invitation(*signers: Key, **changes: Any) -> Invitation:
     return invitation
 
 
+def entry(status: Status = Status.NONE, term: int = 0) -> Member:
+    """What the contract says of ME."""
+    return Member(0, ME.address, status, 0, 0, 0, 0, 0, term, bytes(32))
+
+
 def _verify(invitation: Invitation, view: View | None = None, **changes: Any) -> Any:
     arguments: dict[str, Any] = {
         "chain_id": 31415, "contract": CONTRACT, "domain": DOMAIN, "config": CONFIG, "view": view or _view(),
-        "me": ME.address, "now": NOW, **changes,
+        "me": entry(), "now": NOW, **changes,
     }  # fmt: skip
     return verify(invitation, **arguments)
 
@@ -96,16 +101,20 @@ def test_refusals_of_the_place(arguments: dict[str, Any], says: str) -> None:
 def test_a_changed_invite_has_other_signers() -> None:
     signed = _invitation(KEYS[0], KEYS[1])
     with pytest.raises(InvitationRefused):
-        _verify(replace(signed, invite=replace(signed.invite, max_weight=10**9)))
+        _verify(replace(signed, body=replace(signed.invite, max_weight=10**9)))
     damaged = replace(signed, signatures=(signed.signatures[0][:-1] + b"\x00", signed.signatures[1]))
     with pytest.raises(InvitationRefused, match="forged or damaged"):
         _verify(damaged)
 
 
-def test_new_invites_name_the_next_term() -> None:
-    assert next_term(_view(), ME.address) == 0
-    again = new_invite(ME.address, _view(ME), CONFIG.purpose, 5, 10, 10)
-    assert (again.term, again.invitee, again.max_weight) == (1, ME.address, 5)
+def test_new_invites_name_the_next_term_also_of_who_has_left() -> None:
+    again = new_invite(entry(term=3), CONFIG.purpose, 5, 10, 10, stake=7)
+    assert (again.term, again.invitee, again.max_weight, again.stake) == (3, ME.address, 5, 7)
+
+
+def test_nobody_invites_who_was_expelled() -> None:
+    with pytest.raises(InvitationRefused, match="expelled"):
+        _verify(_invitation(KEYS[0], KEYS[1]), me=entry(Status.BARRED))
 
 
 def test_files(tmp_path: Path) -> None:

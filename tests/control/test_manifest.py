@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmp2p.control.manifest import Manifest, colluders_by_default, validate
+from swarmp2p.control.agreement import agree, with_agreements
+from swarmp2p.control.manifest import DAY, Manifest, Rewards, colluders_by_default, validate
 from swarmp2p.control.manifest_file import load_draft, load_manifest, parse_manifest, render, template_text
 from swarmp2p.core.config import Knobs
-from swarmp2p.core.errors import ConfigError
+from swarmp2p.core.errors import AgreementMissing, ConfigError
+from swarmp2p.identity import Key
 
 FOUNDER = "0x" + "ab" * 20
 
@@ -30,6 +32,9 @@ sync_interval = 20
 [timing]
 interval = 30
 """
+
+
+PAYS = Rewards(token=b"\x07" * 20, policy="equal", per_round=1000)
 
 
 def _founded(draft: Manifest) -> Manifest:
@@ -88,20 +93,44 @@ def test_the_digest_covers_what_is_agreed_and_nothing_else() -> None:
     for change in (
         {"name": "x"}, {"purpose": "x"}, {"founders": (b"\x01" * 20,)}, {"fraction": 0.6}, {"grace": 61}, {"rule": "x"},
         {"max_abs": 1e29}, {"metric": replace(m.metric, target=0.9)}, {"sync_interval": 21}, {"genesis": b"\x05" * 32},
-        {"metric": replace(m.metric, maximize=False)}, {"metric": replace(m.metric, min_delta=0.001)},
+        {"abandon_after": 10**6}, {"rewards": PAYS}, {"metric": replace(m.metric, maximize=False)},
+        {"metric": replace(m.metric, min_delta=0.001)},
     ):  # fmt: skip
         assert replace(m, **change).digest != m.digest, change
 
 
+def test_what_is_paid_is_agreed_but_for_the_treasury_that_is_deployed_later() -> None:
+    m = replace(_founded(parse_manifest(MINIMAL)), rewards=PAYS)
+    assert replace(m, rewards=replace(PAYS, treasury=b"\x08" * 20)).digest == m.digest
+    for change in (
+        {"token": b"\x08" * 20}, {"policy": "weight"}, {"per_round": 1}, {"attester_share": 0.2}, {"min_stake": 1},
+        {"unstake_delay": 1},
+    ):  # fmt: skip
+        assert replace(m, rewards=replace(PAYS, **change)).digest != m.digest, change
+
+
 def test_the_digest_is_known() -> None:
     # Founded swarms are bound to it: a change of the canonical form needs a new version in it.
-    assert str(_founded(parse_manifest(MINIMAL)).cid) == "bafkreidoeisyj2cd4eddh2sqoyj5wvqufifh7zgwiee3otvrcpgotdwk7i"
+    assert str(_founded(parse_manifest(MINIMAL)).cid) == "bafkreia345crablb3t2in2erhbroq6wxkdtgzdsodyoene72sqpiw6neee"
 
 
 _urls = st.sampled_from(["http://a", "https://b/x?y", "http://[::1]:8545"])
 _multiaddrs = st.sampled_from(["/ip4/192.0.2.7/tcp/1", "/dns4/a.example/tcp/2/p2p/x"])
 _seconds = st.integers(1, 2**32 - 1)
 _texts = st.text(min_size=1, max_size=64).filter(lambda text: bool(text.strip()) and text.isprintable())
+
+
+_accounts = st.binary(min_size=20, max_size=20)
+_amounts = st.integers(0, 2**128 - 1)
+_rewards = st.builds(
+    Rewards,
+    token=_accounts,
+    policy=st.sampled_from(["equal", "weight"]) | _accounts.map(lambda address: "0x" + address.hex()),
+    per_round=_amounts,
+    attester_share=st.integers(0, 10_000).map(lambda bps: bps / 10_000),
+    min_stake=_amounts,
+    unstake_delay=st.integers(0, 10 * 365 * DAY),
+)
 
 
 @st.composite
@@ -112,6 +141,7 @@ def drafts(draw: st.DrawFn) -> Manifest:
     least = draw(st.integers(f + 1, initial))
     founders = draw(st.lists(st.binary(min_size=20, max_size=20), min_size=1, max_size=8, unique=True))
     interval = draw(st.floats(0, 1000))
+    collect, merge = draw(st.integers(3001, 2**30)), draw(st.integers(1, 2**30))
     return replace(
         base,
         name=draw(_texts),
@@ -123,10 +153,13 @@ def drafts(draw: st.DrawFn) -> Manifest:
         min_updates=least,
         fraction=draw(st.integers(0, 10_000)) / 10_000,
         k_max=draw(st.integers(1, 16)),
-        collect_timeout=draw(st.integers(3001, 2**32 - 1)),
+        collect_timeout=collect,
         interval_seconds=interval,
         grace=draw(_seconds),
-        merge_timeout=draw(_seconds),
+        merge_timeout=merge,
+        abandon_after=collect + merge + draw(st.integers(1, 2**30)),
+        rewards=draw(st.none() | _rewards),
+        agreement=tuple(draw(st.lists(st.binary(min_size=65, max_size=65), max_size=3, unique=True))),
         metric=replace(
             base.metric,
             name=draw(_texts),
@@ -149,7 +182,7 @@ def test_what_is_written_reads_back(draft: Manifest) -> None:
 
 @given(drafts(), st.binary(min_size=32, max_size=32), st.integers(8, 2**60), st.binary(min_size=20, max_size=20))
 def test_what_is_founded_reads_back(draft: Manifest, digest: bytes, size: int, contract: bytes) -> None:
-    founded = draft.with_genesis(digest, size, digest).with_contract(31415, contract)
+    founded = draft.with_genesis(digest, size, digest).with_treasury(contract[::-1]).with_contract(31415, contract)
     again = parse_manifest(render(founded))
     assert again == founded
     assert again.digest == founded.digest
@@ -188,6 +221,13 @@ def test_what_is_founded_reads_back(draft: Manifest, digest: bytes, size: int, c
         ("[timing]", "[metric]\ndirection = 'up'\n[timing]", "maximize, minimize"),
         ("[timing]", "[local]\nlinger = 'long'\n[timing]", "number from"),
         ("[timing]", "[timing", "not valid TOML"),
+        ("interval = 30", "interval = 30\nabandon_after = 1200", "not above collect_timeout and merge_timeout"),
+        ("[timing]", "[rewards]\nper_round = 5\n[timing]", "there is no [rewards] token"),
+        ("[timing]", f"[rewards]\ntoken = '{FOUNDER}'\npolicy = 'fair'\n[timing]", 'has to be "equal", "weight"'),
+        ("[timing]", f"[rewards]\ntoken = '{FOUNDER}'\nper_round = -1\n[timing]", "smallest units"),
+        ("[timing]", f"[rewards]\ntoken = '{FOUNDER}'\nattester_share = 0.12345\n[timing]", "4 decimals"),
+        ("[timing]", f"[rewards]\ntoken = '{FOUNDER}'\ntreasury = '{FOUNDER}'\n[timing]", "a draft has no"),
+        ("[timing]", "[agreement]\nsignatures = ['0x12']\n[timing]", "a signature"),
         ("[timing]\ninterval = 30", "timing = 3", "table"),
     ],
 )
@@ -208,7 +248,12 @@ def test_the_two_files_are_not_confused(tmp_path: Path) -> None:
     draft = load_draft(path)
     with pytest.raises(ConfigError, match="is a draft"):
         load_manifest(path)
-    path.write_text(render(_founded(draft)))
+    founder = Key.from_seed("founder")
+    founded = replace(_founded(draft), founders=(founder.address,))
+    path.write_text(render(founded))
+    with pytest.raises(AgreementMissing, match=f"not signed by the founder 0x{founder.address.hex()}"):
+        load_manifest(path)
+    path.write_text(render(with_agreements(founded, [agree(founded, founder)])))
     assert load_manifest(path).founded
     with pytest.raises(ConfigError, match="founded already"):
         load_draft(path)

@@ -26,7 +26,8 @@ TIMEOUT = KNOBS.leader_timeout
 CONFIG = Config(
     genesis=GENESIS, size=2**23, schema=NO_DIGEST, update_size=2**23, update_schema=NO_DIGEST, rule=NO_DIGEST,
     purpose=NO_DIGEST, manifest=NO_DIGEST, initial_members=4, f=1, k_max=16, min_updates=2, frac_bps=5000,
-    collect_timeout=600, grace=60, merge_timeout=600, max_missed=3, max_rounds=100, patience=0, k_invite=1, founders=(),
+    collect_timeout=600, grace=60, merge_timeout=600, max_missed=3, max_rounds=100, patience=0, abandon_after=86_400,
+    k_invite=1, treasury=bytes(20), founders=(),
 )  # fmt: skip
 
 A = TypeVar("A")

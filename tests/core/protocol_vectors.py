@@ -14,14 +14,13 @@ from typing import Any
 from swarmp2p.core.config import Config
 from swarmp2p.core.coverage import coverage, covers
 from swarmp2p.core.election import leaders, permutation, round_seed, worker
-from swarmp2p.core.messages import Attestation, Claim, Invite, Objection
+from swarmp2p.core.messages import Attestation, Claim, Invite, Objection, Vote
 from swarmp2p.core.slices import chunk_range, leaders_in_force, slice_digest
 from swarmp2p.core.stopping import judge
 from swarmp2p.core.threshold import inclusion_floor, sealable, threshold
 from swarmp2p.core.typed import (
     Domain,
     Typed,
-    Vote,
     domain_separator,
     next_inputs,
     signing_digest,
@@ -29,7 +28,7 @@ from swarmp2p.core.typed import (
     struct_hash,
     swarm_salt,
 )
-from swarmp2p.core.types import CHUNK_SIZE, NO_DIGEST, Phase, Reason, StopReason, bitmap_of
+from swarmp2p.core.types import CHUNK_SIZE, NO_DIGEST, Phase, Reason, StopReason, VoteKind, bitmap_of
 from swarmp2p.core.view import View
 from swarmp2p.identity import Key, keccak256
 
@@ -38,7 +37,8 @@ FOLDER = Path(__file__).parents[2] / "interop" / "vectors"
 CONFIG = Config(
     genesis=b"g" * 32, size=1, schema=NO_DIGEST, update_size=1, update_schema=NO_DIGEST, rule=NO_DIGEST,
     purpose=NO_DIGEST, manifest=NO_DIGEST, initial_members=4, f=1, k_max=16, min_updates=2, frac_bps=5000,
-    collect_timeout=600, grace=60, merge_timeout=600, max_missed=3, max_rounds=100, patience=0, k_invite=1, founders=(),
+    collect_timeout=600, grace=60, merge_timeout=600, max_missed=3, max_rounds=100, patience=0, abandon_after=86_400,
+    k_invite=1, treasury=bytes(20), founders=(),
 )  # fmt: skip
 VIEW = View(
     salt=NO_DIGEST, round=2, phase=Phase.COLLECTING, opened_at=0, seal_at=0, sealed_at=0, count=0, threshold=2, k=0,
@@ -151,7 +151,7 @@ def typed() -> dict[str, Any]:
     claim = Claim(2**32 - 1, inputs, excluded, 255, parts[0])
     objection = Objection(7, inputs, 255, Reason.INVALID, 2**32 - 1)
     invite = Invite(random.randbytes(20), 3, 2**32 - 1, 2**40 - 1, 2**128 - 1, random.randbytes(32), 1_900_000_000)
-    vote = Vote(2, random.randbytes(20), 9, 11, 1_900_000_000)
+    vote = Vote(VoteKind.EXPEL_AND_SLASH, random.randbytes(20), 9, 11, 1_900_000_000)
 
     def signed(body: Typed, **fields: Any) -> dict[str, Any]:
         digest = signing_digest(body, separator, keccak256)
@@ -165,8 +165,17 @@ def typed() -> dict[str, Any]:
     first = state
     for index, weight in ((0, 1), (255, 2**32 - 1), (3, 100)):
         digest = random.randbytes(32)
-        state = next_inputs(state, index, digest, weight, keccak256)
-        chain.append({"index": index, "digest": hexed(digest), "weight": weight, "inputs": hexed(state)})
+        account = random.randbytes(20)
+        state = next_inputs(state, account, index, digest, weight, keccak256)
+        chain.append(
+            {
+                "account": hexed(account),
+                "index": index,
+                "digest": hexed(digest),
+                "weight": weight,
+                "inputs": hexed(state),
+            }
+        )
     return {
         "about": "EIP-712 hashes and signatures of the messages, and the running hash of inputs (section 7).",
         "domain": {

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmp2p.core import typed
-from swarmp2p.core.messages import Attestation, Claim, Invite, Objection
-from swarmp2p.core.typed import Domain, Typed, Vote, domain_separator, first_inputs, next_inputs, signing_digest
-from swarmp2p.core.types import NO_DIGEST, Reason, word
+from swarmp2p.core.messages import Attestation, Claim, Invite, Objection, Vote
+from swarmp2p.core.typed import Domain, Typed, domain_separator, first_inputs, next_inputs, signing_digest
+from swarmp2p.core.types import NO_DIGEST, Reason, VoteKind, word
 from swarmp2p.identity import keccak256
 
 
@@ -26,7 +26,7 @@ attestations = st.builds(
 claims = st.builds(Claim, uint(32), words, uint(256), uint(8), words)
 objections = st.builds(Objection, uint(32), words, uint(8), st.sampled_from(Reason), uint(32))
 invites = st.builds(Invite, accounts, uint(24), uint(32), uint(40), uint(128), words, uint(40))
-votes = st.builds(Vote, uint(8), accounts, uint(32), uint(32), uint(40))
+votes = st.builds(Vote, st.sampled_from(VoteKind), accounts, uint(32), uint(32), uint(40))
 bodies: st.SearchStrategy[Typed] = st.one_of(attestations, claims, objections, invites, votes)
 domains = st.builds(Domain, uint(64), accounts, words)
 
@@ -94,17 +94,17 @@ def test_an_address_has_twenty_bytes() -> None:
         domain_separator(Domain(1, bytes(19), NO_DIGEST), keccak256)
 
 
-@given(words, st.lists(st.tuples(uint(8), words, uint(32)), max_size=5))
+@given(words, st.lists(st.tuples(accounts, uint(8), words, uint(32)), max_size=5))
 def test_inputs_depend_on_every_submission_and_its_order(
-    seed: bytes, submissions: list[tuple[int, bytes, int]]
+    seed: bytes, submissions: list[tuple[bytes, int, bytes, int]]
 ) -> None:
-    def run(items: list[tuple[int, bytes, int]]) -> bytes:
+    def run(items: list[tuple[bytes, int, bytes, int]]) -> bytes:
         state = first_inputs(seed)
-        for index, digest, weight in items:
-            assert next_inputs(state, index, digest, weight, keccak256) == keccak256(
-                state + word(index) + digest + word(weight)
+        for account, index, digest, weight in items:
+            assert next_inputs(state, account, index, digest, weight, keccak256) == keccak256(
+                state + bytes(11) + account + bytes([index]) + digest + word(weight)
             )
-            state = next_inputs(state, index, digest, weight, keccak256)
+            state = next_inputs(state, account, index, digest, weight, keccak256)
         return state
 
     assert (run(submissions) == run(submissions[::-1])) == (submissions == submissions[::-1])

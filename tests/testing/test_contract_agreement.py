@@ -6,9 +6,9 @@ from dataclasses import astuple, replace
 from random import Random
 
 from swarmp2p.core.config import Config
-from swarmp2p.core.messages import Attestation, Invite
+from swarmp2p.core.messages import Attestation, Invite, Vote
 from swarmp2p.core.typed import signing_digest
-from swarmp2p.core.types import CHUNK_SIZE, NO_DIGEST, Address, Phase, bits
+from swarmp2p.core.types import CHUNK_SIZE, NO_ADDRESS, NO_DIGEST, Address, Phase, VoteKind, bits
 from swarmp2p.identity import Key, keccak256, recover
 from swarmp2p.testing.contract_model import Block, ContractModel, Reverted
 from tests.testing.bare_evm import CallReverted, ContractOnEvm
@@ -42,7 +42,9 @@ def config_of(random: Random) -> Config:
         max_missed=random.choice((1, 2)),
         max_rounds=random.choice((3, 8)),
         patience=random.choice((0, 2)),
+        abandon_after=random.choice((500, 10_000)),
         k_invite=1,
+        treasury=bytes(20),
         founders=tuple(key.address for key in KEYS[: random.randint(1, members)]),
     )
 
@@ -89,7 +91,8 @@ class Pair:
         early = (self.enrol,) * 6 if len(self.model.members) < self.config.initial_members else ()
         phase = {Phase.COLLECTING: (self.submit,) * 8, Phase.MERGING: (self.finalize,) * 8, Phase.STOPPED: ()}
         rare = (self.enrol, self.ready, self.advance, self.advance, self.submit, self.finalize, self.report)
-        random.choice((*early, *phase[self.model.phase], *rare, self.set_addresses, self.leaders))()
+        odd = (self.set_addresses, self.leaders, self.leave, self.execute, self.execute, self.stop_abandoned)
+        random.choice((*early, *phase[self.model.phase], *rare, *odd))()
         self.check()
 
     # Calls
@@ -200,6 +203,49 @@ class Pair:
             lambda: model.finalize(sender, round_, excluded, merged, slices, pairs),
         )
 
+    def leave(self) -> None:
+        sender = self.anyone()
+        if self.random.random() < 0.3:
+            self.both("leave", lambda: self.evm.call(sender, "leave"), lambda: self.model.leave(sender))
+
+    def execute(self) -> None:
+        random, model = self.random, self.model
+        kind = random.choice((VoteKind.EXPEL, VoteKind.EXPEL_AND_SLASH, VoteKind.ROLLBACK, VoteKind.REOPEN))
+        if model.phase is Phase.STOPPED and random.random() < 0.8:
+            kind = VoteKind.REOPEN
+        elif random.random() < 0.05:
+            kind = VoteKind.STOP
+        arg, target = 0, NO_ADDRESS
+        if kind is VoteKind.ROLLBACK:
+            arg = random.choice(
+                (0, model.best_round, model.results[model.head_round].parent_round, model.head_round, 2)
+                if model.head_round
+                else (0, 1)
+            )
+        elif kind is VoteKind.REOPEN:
+            arg = model.merged_rounds + self.usually(3, 0)
+        else:
+            arg, target = self.usually(0, 1), random.choice(KEYS).address
+        now = model.block.timestamp
+        vote = Vote(kind, target, arg, self.usually(model.ballot, model.ballot + 1), self.usually(now, now - 1))
+        wanted = [key for key in KEYS if key.address in model.members and key.address != target]
+        signers = random.sample(wanted, random.randint(len(wanted) // 2, len(wanted))) + random.sample(KEYS, 1)
+        signatures = [key.sign(signing_digest(vote, self.evm.domain, keccak256)) for key in signers]
+        sender = self.anyone()
+        self.both(
+            "execute",
+            lambda: self.evm.call(sender, "execute", astuple(vote), signatures),
+            lambda: model.execute(sender, vote, [key.address for key in signers]),
+        )
+
+    def stop_abandoned(self) -> None:
+        sender = self.anyone()
+        self.both(
+            "stopAbandoned",
+            lambda: self.evm.call(sender, "stopAbandoned"),
+            lambda: self.model.stop_abandoned(sender),
+        )
+
     def report(self) -> None:
         sender, flags = self.anyone(), self.random.choice((4, 5, 6, 7, 0, 1, 9))
         self.both(
@@ -230,7 +276,8 @@ def test_random_calls_have_the_same_effect_on_both() -> None:
         for _ in range(STEPS):
             pair.step()
         counts += pair.counts
-    for call in ("enrol", "setAddresses", "ready", "submitUpdate", "advance", "finalize", "report", "leaders"):
+    calls = ("enrol", "setAddresses", "ready", "submitUpdate", "advance", "finalize", "report", "leaders")
+    for call in (*calls, "leave", "execute", "stopAbandoned"):
         assert counts[f"{call} succeeded"] > 0, counts
     errors = {name.split()[1] for name in counts}
-    assert len(errors) > 18, sorted(errors)
+    assert len(errors) > 24, sorted(errors)

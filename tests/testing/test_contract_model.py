@@ -17,7 +17,8 @@ STRANGER: Address = b"\xee" * 20
 CONFIG = Config(
     genesis=b"g" * 32, size=2**20, schema=NO_DIGEST, update_size=2**20, update_schema=NO_DIGEST, rule=NO_DIGEST,
     purpose=NO_DIGEST, manifest=NO_DIGEST, initial_members=4, f=1, k_max=2, min_updates=2, frac_bps=5000,
-    collect_timeout=600, grace=60, merge_timeout=600, max_missed=2, max_rounds=10, patience=0, k_invite=1,
+    collect_timeout=600, grace=60, merge_timeout=600, max_missed=2, max_rounds=10, patience=0, abandon_after=86_400,
+    k_invite=1, treasury=bytes(20),
     founders=tuple(MEMBERS[:4]),
 )  # fmt: skip
 

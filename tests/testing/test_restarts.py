@@ -1,6 +1,7 @@
 """Invariant 8: a peer that is killed at any step, and comes back from its disk, ends where it would have ended anyway."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -75,11 +76,11 @@ def test_with_f_0_a_death_may_cost_the_head_and_nothing_else() -> None:
     plan = quiet_plan([])
     config = replace(plan.config, initial_members=3, f=0, k_max=1, frac_bps=5000)
     lost = 0
-    for boundary in range(1, 110, 3):
+    for boundary, victim in product(range(1, 110, 3), range(3)):  # each leads in some round
         peers = [PeerPlan(peer.address, peer.train_time) for peer in plan.peers[:3]]
-        peers[0].outages = [Outage(float("inf"), at_boundary=boundary)]
+        peers[victim].outages = [Outage(float("inf"), at_boundary=boundary)]
         outcome = World(replace(plan, config=config, peers=peers)).run()
         assert outcome.violations == [], boundary
         assert outcome.end == "MAX_ROUNDS" or outcome.faults[HEAD_LOST], boundary
         lost += outcome.faults[HEAD_LOST]
-    assert 0 < lost < 10
+    assert 0 < lost < 30

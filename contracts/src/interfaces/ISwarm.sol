@@ -23,7 +23,17 @@ interface ISwarm {
         TARGET,
         PATIENCE,
         MAX_ROUNDS,
-        VOTE
+        VOTE,
+        ABANDONED
+    }
+
+    enum VoteKind {
+        NONE,
+        EXPEL,
+        EXPEL_AND_SLASH,
+        ROLLBACK,
+        STOP,
+        REOPEN
     }
 
     /// @dev Immutable configuration (section 2). Times in seconds, sizes in bytes, digests sha2-256.
@@ -47,12 +57,16 @@ interface ISwarm {
         uint8 maxMissed;
         uint32 maxRounds;
         uint32 patience;
+        uint32 abandonAfter;
         uint8 kInvite;
+        // Escrow of stakes and rewards, an ISwarmTreasury; 0: none.
+        address treasury;
         address[] founders;
     }
 
     /// @dev A member that holds an index, as `state()` returns it. `sealedRounds - seq` is how many sealed rounds in a row
-    /// it missed; `term` is what its next invitation must carry; it is authorised up to and including `expires`.
+    /// it missed; `term` is what its next invitation must carry; it is authorised up to and including `expires`. One that
+    /// left (NONE) or was expelled (BARRED) holds its index until the next round opens.
     struct MemberView {
         uint8 index;
         address account;
@@ -68,7 +82,7 @@ interface ISwarm {
 
     /// @dev All that a peer's `decide` needs (sections 1 and 3). Times are 0 when not set. `roster` and `k` are 0 until the
     /// seal, and when the swarm stopped at one. `submitted`, `count` and `inputs` of the last round stay after STOPPED; the
-    /// reports are those on the head. `banned` and `ballot` are 0 as long as there are no votes.
+    /// reports are those on the head. `banned` are this round's updates that a vote forces out; `roster` is without them.
     struct View {
         bytes32 salt;
         uint32 round;
@@ -112,15 +126,31 @@ interface ISwarm {
         // From this time on `advance` lowers the threshold to what is there: the first multiple of collectTimeout after
         // minUpdates were in. 0: fewer are in, or the threshold is reached.
         uint40 extendAt;
+        // Since when nothing was merged: the last merge, rollback or opening. After abandonAfter anyone may stop the swarm.
+        uint40 quietSince;
     }
 
     /// @dev What a round merged; all 0 for a round that did not. `parentRound` merged the model that it was trained from (0:
-    /// the genesis).
+    /// the genesis). `inputs` and `attesters`, whose signatures finalized it, are kept only for a treasury to pay by.
     struct Result {
         bytes32 merged;
         uint256 included;
         uint32 parentRound;
         uint64 blockNumber;
+        uint40 timestamp;
+        bytes32 inputs;
+        uint256 attesters;
+    }
+
+    /// @dev A decision of more than half of the ACTIVE members; EIP-712 type in section 7. `kind` is a VoteKind. `arg` is
+    /// the round to go back to for ROLLBACK (0: the genesis), the new maxRounds for REOPEN, else 0; `target` is 0 but for
+    /// the expulsions.
+    struct Vote {
+        uint8 kind;
+        address target;
+        uint32 arg;
+        uint32 ballot;
+        uint40 deadline;
     }
 
     /// @dev Leave to enrol; EIP-712 type in section 7.
@@ -146,6 +176,15 @@ interface ISwarm {
     event Addressed(address indexed account, bytes addresses);
     /// @notice IDLE to ACTIVE, in this round.
     event Activated(address indexed account, uint32 round);
+    /// @notice A member left, in this round.
+    event Left(address indexed account, uint32 round);
+    /// @notice A member was barred for good by a vote, in this round; whether its stake is forfeit; whether its update of
+    /// this round is forced out.
+    event Expelled(address indexed account, uint32 round, bool slash, bool banned);
+    /// @notice The head is an older one again: that of `toRound` (0: the genesis). `round` ended without a merge.
+    event RolledBack(uint32 indexed round, uint32 toRound, bytes32 head);
+    /// @notice A stopped swarm trains on from its best model.
+    event Reopened(uint32 indexed round, bytes32 head, uint32 maxRounds);
     /// @notice ACTIVE to IDLE by `advance`. (Members that a merge excludes become IDLE too: Merged names them.)
     event Idled(address indexed account, uint32 round);
     /// @notice A round collects updates trained from `head`.
@@ -207,8 +246,26 @@ interface ISwarm {
     error InvitationExpired(uint40 until);
     /// @notice The signers agreed to another purpose than this swarm's.
     error WrongPurpose(bytes32 purpose);
-    /// @notice This version takes no stake.
+    /// @notice The invitation asks for a stake, and this swarm has no treasury to hold one.
     error StakeNotAccepted(uint128 stake);
+    /// @notice The invitation asks for a larger stake than the invitee has in the treasury.
+    error StakeMissing(uint256 stake, uint128 needed);
+    /// @notice The members expelled this address, for good.
+    error MemberBarred(address account);
+    /// @notice No such kind of vote, or an argument that it cannot have.
+    error BadVote(uint8 kind, uint32 arg);
+    /// @notice The vote is for another ballot: each number is used once.
+    error WrongBallot(uint32 ballot);
+    /// @notice The vote's deadline has passed.
+    error VoteExpired(uint40 deadline);
+    /// @notice A vote needs more than half of the ACTIVE members; the target does not count among the signers.
+    error TooFewVotes(uint16 signed, uint16 active);
+    /// @notice The round to go back to is not one that the head descends from.
+    error NotAnAncestor(uint32 round);
+    /// @notice Not yet: the last merge, rollback or opening is less than abandonAfter ago.
+    error NotAbandoned(uint40 until);
+    /// @notice Updates that a vote forced out have to be excluded.
+    error BannedIncluded(uint256 banned);
     /// @notice Neither kInvite founders nor more than half of the ACTIVE members signed.
     error TooFewInviters(uint16 founders, uint16 members);
     /// @notice All 256 indexes are held.
@@ -275,8 +332,25 @@ interface ISwarm {
     /// whether that head is the best, unless it was judged before.
     function report(int64 metric, uint8 flags) external;
 
+    /// @notice Leave. An update that was submitted already stays in its round; the index is free from the next one on.
+    function leave() external;
+
+    /// @notice Anyone: what more than half of the ACTIVE members signed, in one transaction.
+    /// EXPEL bars `target` for good: before the seal its update is forced out, after it the update stays, unpaid.
+    /// EXPEL_AND_SLASH also forfeits its stake; it may follow an EXPEL. ROLLBACK makes the model of round `arg`, from which
+    /// the head descends, the head again. STOP stops. REOPEN starts a stopped swarm again on its best model.
+    /// @param vote in the domain of this deployment, with the current ballot number, which it uses up.
+    /// @param signatures 65 bytes each (r, s, v); those that do not count are ignored: a signer may have become IDLE since.
+    function execute(Vote calldata vote, bytes[] calldata signatures) external;
+
+    /// @notice Anyone: stop a swarm that has merged nothing for abandonAfter seconds, so that money in escrow comes back.
+    function stopAbandoned() external;
+
     /// @notice What the swarm was deployed with.
     function config() external view returns (Config memory);
+
+    /// @notice keccak256 of the genesis and of the block that deployed: makes signatures and seeds of this deployment its own.
+    function salt() external view returns (bytes32);
 
     /// @notice EIP-712 domain separator (swarmp2p, 1, chain id, this, salt).
     function domainSeparator() external view returns (bytes32);
@@ -292,6 +366,12 @@ interface ISwarm {
 
     /// @notice One member, also one that was never enrolled (status NONE, term 0).
     function memberOf(address account) external view returns (MemberView memory);
+
+    /// @notice Round and phase alone, cheaper than `state()`.
+    function progress() external view returns (uint32 round, Phase phase);
+
+    /// @notice In which round a member was expelled (0: never), and whether its stake is forfeit.
+    function expulsionOf(address account) external view returns (uint32 round, bool slash);
 
     /// @notice A member's multiaddrs, joined by newlines: bootstrap records.
     function addressesOf(address account) external view returns (bytes memory);

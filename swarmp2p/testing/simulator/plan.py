@@ -6,7 +6,7 @@ from enum import Enum
 from random import Random
 
 from swarmp2p.core.config import Config, Knobs
-from swarmp2p.core.types import CHUNK_SIZE, Address, Digest
+from swarmp2p.core.types import CHUNK_SIZE, NO_ADDRESS, Address, Digest
 
 START = 1_800_000_000
 """Unix time at which every simulation begins."""
@@ -149,7 +149,9 @@ def _config(random: Random, founders: int, f: int, chunks: int, rounds: int, add
         max_missed=random.choice((1, 2, 3)),
         max_rounds=rounds,
         patience=random.choice((0, 0, 2)),
+        abandon_after=30 * 86_400,
         k_invite=1,
+        treasury=NO_ADDRESS,
         founders=tuple(addresses[:founders]),
     )
 

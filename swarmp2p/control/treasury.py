@@ -1,0 +1,263 @@
+"""A swarm's treasury and its token, as members use them (contracts/src/interfaces/ISwarmTreasury.sol)."""
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Any
+
+from eth_abi.abi import encode
+
+from swarmp2p.control.abi_codec import artefact
+from swarmp2p.control.code_check import check_code
+from swarmp2p.control.interface import Receipt, TransactionJournal
+from swarmp2p.control.rpc import NodeError, RpcClient
+from swarmp2p.control.sender import Sender
+from swarmp2p.core.errors import ConfigError, TransactionFailed, WrongChain
+from swarmp2p.core.money import Account, Settlement, Statement, Terms, Totals
+from swarmp2p.core.types import Address
+
+POLICIES = {"equal": "EqualShares", "weight": "WeightShares"}
+"""Reward policies that this package carries, by the name that a manifest gives them."""
+
+
+class Treasury:
+    """The money of one swarm.
+
+    Args:
+        rpc: nodes of its chain. Not closed here.
+        address: of the treasury's contract.
+        secret: 32-byte key of the account that signs transactions.
+        journal: where transactions are written before they are sent; None for a tool that sends some and ends.
+    """
+
+    def __init__(
+        self, rpc: RpcClient, address: Address, secret: bytes, journal: TransactionJournal | None = None
+    ) -> None:
+        self._rpc = rpc
+        self.address = address
+        self._artefact = artefact("SwarmTreasury")
+        self._sender = Sender(rpc, secret, self._artefact, journal)
+        self.account = self._sender.address
+        self._token: Token | None = None
+
+    # ---- reading
+
+    async def check(self, swarm: Address, terms: Terms, policy: str) -> None:
+        """Whether the code at this address is a treasury's, of this swarm and with these terms.
+
+        Args:
+            policy: its name in the manifest, or its address.
+
+        Raises:
+            WrongChain: something else is there.
+        """
+        creation = self._artefact.bytecode + encode(self._artefact.constructor, [_terms_tuple(terms)])
+        await check_code(self._rpc, self.address, creation, "a swarm's treasury with the manifest's terms")
+        if policy in POLICIES:
+            await check_code(
+                self._rpc, terms.policy, artefact(POLICIES[policy]).bytecode, f'the reward policy "{policy}"'
+            )
+        if await self.swarm() != swarm:
+            raise WrongChain(
+                f"The treasury 0x{self.address.hex()} belongs to another swarm.", "The manifest is unsound."
+            )
+
+    async def terms(self) -> Terms:
+        """What it was deployed with."""
+        ((token, policy, *numbers),) = await self._read("terms")
+        return Terms(_bytes(token), _bytes(policy), *numbers)
+
+    async def swarm(self) -> Address:
+        """The swarm that it belongs to; 20 zero bytes: none yet."""
+        (address,) = await self._read("swarm")
+        return _bytes(address)
+
+    async def totals(self) -> Totals:
+        """The pool, and the sums over all accounts."""
+        (values,) = await self._read("totals")
+        return Totals(*values)
+
+    async def account_of(self, account: Address) -> Account:
+        """What one account has here."""
+        (values,) = await self._read("accountOf", _hex(account))
+        return Account(*values)
+
+    async def token(self) -> "Token":
+        """Its token."""
+        if self._token is None:
+            self._token = Token(self._rpc, (await self.terms()).token, self._sender)
+        return self._token
+
+    # ---- transactions
+
+    async def bind(self, swarm: Address) -> Receipt:
+        """By the deployer, once: it belongs to this swarm from now on."""
+        return await self._send("bind", "bind", _hex(swarm))
+
+    async def fund(self, amount: int) -> Receipt:
+        """Pay into the pool. Approves the token's transfer first, if it is not approved."""
+        await self._approve(amount)
+        return await self._send("fund", "fund", amount)
+
+    async def stake(self, amount: int) -> Receipt:
+        """Add to the own stake. Approves the token's transfer first, if it is not approved."""
+        await self._approve(amount)
+        return await self._send("stake", "stake", amount)
+
+    async def request_unstake(self) -> Receipt:
+        """Ask for the own stake back."""
+        return await self._send("unstake", "requestUnstake")
+
+    async def withdraw_stake(self) -> Receipt:
+        """Take the own stake back, once its time has come."""
+        return await self._send("withdraw", "withdrawStake")
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Receipt:
+        """Share the money of merged rounds; anybody may."""
+        return await self._send("settle", "settle", _settlement_tuples(settlements))
+
+    async def claim(self, settlements: Sequence[Settlement] = ()) -> Receipt:
+        """Settle these rounds, and be paid all that is owed."""
+        return await self._send("claim", "claim", _settlement_tuples(settlements))
+
+    async def slash(self, account: Address) -> Receipt:
+        """Take the stake of a member that was expelled and slashed by vote; anybody may."""
+        return await self._send(f"slash:{account.hex()}", "slash", _hex(account))
+
+    async def prove_contradiction(self, one: Statement, other: Statement, slice_: int) -> Receipt:
+        """Take the stake of a member that signed two things of which one must be false; anybody may."""
+        return await self._send("prove", "proveContradiction", astuple(one), astuple(other), slice_)
+
+    async def refund(self) -> Receipt:
+        """After STOPPED: the own part of what is left in the pool."""
+        return await self._send("refund", "refund")
+
+    # ---- plumbing
+
+    async def _approve(self, amount: int) -> None:
+        token = await self.token()
+        if await token.balance(self.account) < amount:
+            raise TransactionFailed(
+                f"The account {_hex(self.account)} has less than {amount} of the token {_hex(token.address)}.",
+                "Give it some of that token first.",
+                error="InsufficientBalance",
+            )
+        if await token.allowance(self.account, self.address) < amount:
+            await token.approve(self.address, amount)
+
+    async def _send(self, intent: str, name: str, *arguments: Any) -> Receipt:
+        return await self._sender.send(intent, self.address, self._artefact.functions[name].encode(*arguments))
+
+    async def _read(self, name: str, *arguments: Any) -> tuple[Any, ...]:
+        return await _read(self._rpc, "SwarmTreasury", self.address, name, *arguments)
+
+
+class Token:
+    """An ERC-20 token."""
+
+    def __init__(self, rpc: RpcClient, address: Address, sender: Sender) -> None:
+        self._rpc = rpc
+        self.address = address
+        self._sender = sender
+        self._artefact = artefact("SwarmToken")
+
+    async def balance(self, account: Address) -> int:
+        """Units that an account holds."""
+        return int((await self._read("balanceOf", _hex(account)))[0])
+
+    async def allowance(self, owner: Address, spender: Address) -> int:
+        """Units that `spender` may take."""
+        return int((await self._read("allowance", _hex(owner), _hex(spender)))[0])
+
+    async def symbol(self) -> str:
+        """Its short name, and 18 zeros or so are in `decimals`."""
+        return str((await self._read("symbol"))[0])
+
+    async def decimals(self) -> int:
+        """How many decimals people write it with."""
+        return int((await self._read("decimals"))[0])
+
+    async def approve(self, spender: Address, amount: int) -> Receipt:
+        """Let `spender` take so many units."""
+        return await self._send(f"approve:{spender.hex()}", "approve", _hex(spender), amount)
+
+    async def transfer(self, to: Address, amount: int) -> Receipt:
+        """Send units to somebody."""
+        return await self._send(f"transfer:{to.hex()}", "transfer", _hex(to), amount)
+
+    async def _send(self, intent: str, name: str, *arguments: Any) -> Receipt:
+        return await self._sender.send(intent, self.address, self._artefact.functions[name].encode(*arguments))
+
+    async def _read(self, name: str, *arguments: Any) -> tuple[Any, ...]:
+        return await _read(self._rpc, "SwarmToken", self.address, name, *arguments)
+
+
+async def deploy_token(rpc: RpcClient, secret: bytes, name: str, symbol: str, supply: int, holder: Address) -> Address:
+    """A new SwarmToken, all of it the holder's."""
+    return await _deploy(rpc, secret, "SwarmToken", None, name, symbol, supply, _hex(holder))
+
+
+async def deploy_treasury(
+    rpc: RpcClient, secret: bytes, terms: Terms, policy: str, journal: TransactionJournal | None = None
+) -> Address:
+    """A treasury that belongs to no swarm yet, and before it the policy, if this package carries it.
+
+    Args:
+        terms: `policy` in them counts only if the manifest names no policy of this package.
+        policy: its name in the manifest, or its address.
+
+    Raises:
+        ConfigError: the token is no contract. TransactionFailed: the constructor refused the terms.
+    """
+    if len(await rpc.call("eth_getCode", _hex(terms.token), "latest")) <= 2:
+        raise ConfigError(
+            f"There is no token at {_hex(terms.token)} on this chain.",
+            "Give the address of an ERC-20 contract as [rewards] token; `swarmp2p token` makes one.",
+        )
+    if policy in POLICIES:
+        address = await _deploy(rpc, secret, POLICIES[policy], journal)
+        terms = Terms(terms.token, address, terms.per_round, terms.attester_bps, terms.unstake_delay)
+    return await _deploy(rpc, secret, "SwarmTreasury", journal, _terms_tuple(terms))
+
+
+async def _deploy(
+    rpc: RpcClient, secret: bytes, name: str, journal: TransactionJournal | None, *arguments: Any
+) -> Address:
+    compiled = artefact(name)
+    data = compiled.bytecode + encode(compiled.constructor, arguments)
+    receipt = await Sender(rpc, secret, compiled, journal).send(f"deploy:{name}", None, data)
+    if receipt.contract is None:
+        raise TransactionFailed("The chain made no contract.", "Look at the node's log.", error="NoContract")
+    return receipt.contract
+
+
+async def _read(rpc: RpcClient, contract: str, address: Address, name: str, *arguments: Any) -> tuple[Any, ...]:
+    function = artefact(contract).functions[name]
+    call = {"to": _hex(address), "data": "0x" + function.encode(*arguments).hex()}
+    try:
+        output = bytes.fromhex((await rpc.call("eth_call", call, "latest"))[2:])
+    except NodeError as error:
+        raise WrongChain(
+            f"What is at {_hex(address)} refuses {name}(): {error.message}.", "Check the address and the RPC URL."
+        ) from None
+    if not output:
+        raise WrongChain(f"Nothing answers {name}() at {_hex(address)}.", "Check the address and the RPC URL.")
+    return function.decode(output)
+
+
+def _terms_tuple(terms: Terms) -> tuple[Any, ...]:
+    return (_hex(terms.token), _hex(terms.policy), terms.per_round, terms.attester_bps, terms.unstake_delay)
+
+
+def _settlement_tuples(settlements: Sequence[Settlement]) -> list[tuple[Any, ...]]:
+    return [
+        (each.round, [(_hex(entry.account), entry.index, entry.digest, entry.weight) for entry in each.entries])
+        for each in settlements
+    ]
+
+
+def _hex(data: bytes) -> str:
+    return "0x" + data.hex()
+
+
+def _bytes(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x"))
