@@ -370,7 +370,7 @@ interface ISwarm {
     /// @notice Round and phase alone, cheaper than `state()`.
     function progress() external view returns (uint32 round, Phase phase);
 
-    /// @notice In which round a member was expelled (0: never), and whether its stake is forfeit.
+    /// @notice From which round on an expelled member is unpaid (0: not expelled), and whether its stake is forfeit.
     function expulsionOf(address account) external view returns (uint32 round, bool slash);
 
     /// @notice A member's multiaddrs, joined by newlines: bootstrap records.
