@@ -17,6 +17,7 @@ interface Vm {
         address emitter;
     }
 
+    function deployCode(string calldata artifact, bytes calldata arguments) external returns (address);
     function addr(uint256 privateKey) external pure returns (address);
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function prank(address sender) external;
