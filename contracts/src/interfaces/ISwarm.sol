@@ -272,7 +272,7 @@ interface ISwarm {
     error SwarmFull();
     /// @notice `excluded` names a member that is not on the roster.
     error NotOnRoster(uint256 strangers);
-    /// @notice At least half of the submitted updates must be included.
+    /// @notice At least half of the round's updates must be included; those that a vote forced out are none of them.
     error TooFewIncluded(uint16 included, uint16 floor);
     /// @notice One digest a slice; none for an abort.
     error WrongSliceCount(uint256 slices, uint8 k);
