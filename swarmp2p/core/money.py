@@ -164,6 +164,4 @@ class Refunded:
     amount: int
 
 
-MoneyRecord: TypeAlias = (
-    Funded | Staked | UnstakeRequested | Unstaked | Slashed | Earned | Settled | Claimed | Refunded
-)
+MoneyRecord: TypeAlias = Funded | Staked | UnstakeRequested | Unstaked | Slashed | Earned | Settled | Claimed | Refunded
