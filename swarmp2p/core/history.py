@@ -1,10 +1,12 @@
-"""What a swarm's chain tells of the past: the contract's events that matter to lineage and pay, in the chain's order, with the
-words of the transactions that caused them (docs/protocol.md, sections 1 and 4)."""
+"""What a swarm's chain tells of the past: the contract's events that matter to lineage and pay, in the chain's order, with
+the words of the transactions that caused them (docs/protocol.md, sections 1 and 4)."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from swarmp2p.core.types import Address, Bitmap, Digest, ReportFlag, StopReason
+
+_NO_REPORT = ReportFlag(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Updated:
     weight: int
     call: SubmitCall | None
     """None: the transaction went to another contract, that called this one."""
-    flags: ReportFlag = ReportFlag(0)
+    flags: ReportFlag = _NO_REPORT
     """Of the report on the head that rode along, if one did."""
 
 

@@ -94,7 +94,7 @@ class MemoryChain:
                 self._records.append(Sealed(*args))
             elif event.name == "Updated":
                 assert isinstance(sent, SubmitCall)
-                self._records.append(Updated(*args[:5], sent, ReportFlag(args[6])))
+                self._records.append(Updated(args[0], args[1], args[2], args[3], args[4], sent, ReportFlag(args[6])))
             elif event.name == "Merged":
                 assert isinstance(sent, FinalizeCall)
                 self._records.append(
