@@ -9,6 +9,7 @@ PIP_INDEX := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 BIN := .venv/bin
 VENV := .venv/installed
 NODE := contracts/node_modules/installed
+GETH := .tools/bin/geth
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo test lint unit contracts interop accept-loop clean
@@ -31,6 +32,10 @@ $(NODE): contracts/package.json contracts/package-lock.json
 	cd contracts && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
+$(GETH): tools/geth
+	@tools/geth
+	@touch $@
+
 demo: $(VENV) ## a whole swarm on this machine, e.g. make demo ARGS="--rounds 10 --kill leader --at claim"
 	@$(BIN)/python -m examples.digits $(ARGS)
 
@@ -50,11 +55,11 @@ contracts: $(NODE) ## the contracts' tests, their format, and whether the shippe
 	cd contracts && npm run --silent check
 	cd contracts && npm run --silent test
 
-interop: $(VENV) $(NODE) ## against other programs: anvil, and an IPFS node if one is installed
+interop: $(VENV) $(NODE) $(GETH) ## against other programs: anvil, geth, and an IPFS node if one is installed
 	$(BIN)/python -m pytest interop $(ARGS)
 
 accept-loop: $(VENV) $(NODE) ## the long acceptance runs; takes hours on two cores
 	$(BIN)/python -m interop.accept_loop $(ARGS)
 
 clean: ## remove what the targets made
-	rm -rf .venv contracts/node_modules contracts/out contracts/cache .demo
+	rm -rf .venv contracts/node_modules contracts/out contracts/cache .demo .tools

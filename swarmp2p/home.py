@@ -1,6 +1,6 @@
 """A peer's home folder: its key, its journal, its content; used by one process at a time.
 
-home/  key  lock  journal.sqlite  content/
+home/  key  lock  journal.sqlite  content/  papers/
 """
 
 import fcntl
@@ -14,6 +14,8 @@ from swarmp2p.journal import Journal
 
 KEY_FILE = "key"
 CONTENT_FOLDER = "content"
+PAPERS_FOLDER = "papers"
+"""Invitations and ballots; other processes may put some in while a peer runs."""
 
 
 class Home:
@@ -23,6 +25,7 @@ class Home:
         self.path = path
         self.key = key
         self.content = path / CONTENT_FOLDER
+        self.papers = path / PAPERS_FOLDER
         self.journal = Journal(path / "journal.sqlite")
         self._lock: int | None = lock
 

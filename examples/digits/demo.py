@@ -23,7 +23,7 @@ from swarmp2p.content.unixfs import cid
 from swarmp2p.control.contract import SwarmContract
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.errors import SwarmError
-from swarmp2p.peer.failures import unwrapped
+from swarmp2p.failures import unwrapped
 
 FAILED, HEADS_DIFFER, MISSED = 1, 3, 4
 """Exit codes: something broke; peers hold different models; the kill did not find its step."""

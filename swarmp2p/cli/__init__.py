@@ -11,7 +11,9 @@ from swarmp2p.core.errors import SwarmError
 class _Lazy(click.Group):
     """Imports a command's module when it is called: the chain needs py-evm, a peer libp2p, `cid` neither."""
 
-    COMMANDS = ("audit", "chain", "cid", "demo", "found", "invite", "join", "key", "run", "status")
+    COMMANDS = (
+        "agree", "audit", "chain", "cid", "demo", "found", "invite", "join", "key", "leave", "run", "status", "vote",
+    )  # fmt: skip
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.COMMANDS)

@@ -16,6 +16,13 @@ from swarmp2p.home import Home
 @click.option("--genesis", type=click.Path(dir_okay=False, path_type=Path), help="First model, a safetensors file.")
 @click.option("--rpc", multiple=True, help="RPC URL of the chain, instead of the draft's; may be repeated.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it here.  [default: swarm.toml]")
+@click.option(
+    "--agreement",
+    "agreements",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A founder's agreement (`swarmp2p agree`); one for each other founder.",
+)
 @click.option("--template", is_flag=True, help="Instead write a commented draft to DRAFT, to be filled in.")
 @json_option
 def command(
@@ -24,6 +31,7 @@ def command(
     genesis: Path | None,
     rpc: tuple[str, ...],
     out: Path | None,
+    agreements: tuple[Path, ...],
     template: bool,
     as_json: bool,
 ) -> None:
@@ -33,7 +41,10 @@ def command(
     Begin with:   swarmp2p found draft.toml --template --home alice
     then edit draft.toml, and:
                   swarmp2p found draft.toml --genesis model.safetensors --home alice --out swarm.toml
+    If there are several founders, each of the others signs first (`swarmp2p agree`), and here:
+                  --agreement agreement-0xBOB.json --agreement agreement-0xCAROL.json
     """
+    from swarmp2p.control.agreement import Agreement
     from swarmp2p.control.manifest_file import render, template_text
     from swarmp2p.core.errors import ConfigError
     from swarmp2p.peer.founding import found
@@ -50,7 +61,7 @@ def command(
             raise ConfigError(
                 f"{target} is there already.", "It may be of a running swarm: give another name with --out."
             )
-        founded = trio.run(found, draft, own, genesis, rpc)
+        founded = trio.run(found, draft, own, genesis, rpc, [Agreement.load(path) for path in agreements])
     target.write_text(render(founded.manifest), encoding="utf-8")
     manifest = founded.manifest
     if as_json:

@@ -7,7 +7,7 @@ import trio
 
 from swarmp2p.cli.options import AddressType, home_option, manifest_argument
 from swarmp2p.core.types import Address
-from swarmp2p.home import KEY_FILE
+from swarmp2p.home import KEY_FILE, PAPERS_FOLDER
 from swarmp2p.identity import load_key
 
 
@@ -45,6 +45,7 @@ def command(
 
     from swarmp2p.control.invitation import Invitation
     from swarmp2p.control.manifest_file import load_manifest
+    from swarmp2p.control.paper_box import PaperBox
     from swarmp2p.peer.founding import invite, sign_too
 
     key = load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD"))
@@ -63,4 +64,6 @@ def command(
         invitation = trio.run(new)
         target = out or Path(f"invitation-0x{address.hex()}.json")
     invitation.save(target)
+    # A peer that runs with this home passes it on to the members, for their signatures.
+    PaperBox(home.expanduser() / PAPERS_FOLDER).add(invitation)
     click.echo(f"{target}: signed {len(invitation.signatures)} time(s), {agreed.k_invite} needed of founders.")

@@ -6,7 +6,9 @@
     sender, fees, abi_codec    transactions; what gas costs; the ABI
     manifest     `swarm.toml`; manifest_form has its keys and its text, toml_form the strict reader
     invitation   files that founders sign and invitees enrol with
-    chain        the embedded chain; anvil runs another, faucet gives money on both
+    chain        the embedded chain
+    anvil, geth  other chains in processes of ours; geth_folder has the network's keys, geth_node a node's process
+    faucet       money for gas on all of them
 
 Modules are imported one by one: the embedded chain needs the extra `chain`, and nothing else does.
 """

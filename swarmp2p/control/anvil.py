@@ -1,6 +1,5 @@
 """A local anvil (Foundry's node) as a process of ours: another chain for trying out and tests. It keeps no state."""
 
-import contextlib
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ import trio
 from trio import TaskStatus  # type: ignore[attr-defined,unused-ignore]
 
 from swarmp2p.control.chain.endpoint import ChainEndpoint
+from swarmp2p.control.processes import stop
 from swarmp2p.core.errors import ChainUnreachable, ConfigError, PortInUse
 
 ANVIL_CHAIN_ID = 31337
@@ -18,7 +18,6 @@ BLOCK_TIME = 0.25
 """Seconds. Mining at each transaction alone stalls under bursts (foundry issue 10122) until another block is made; with
 an interval besides, that is soon."""
 _START_TIMEOUT = 20.0
-_STOP_TIMEOUT = 5.0
 _LISTENING = re.compile(rb"Listening on \S+?:(\d+)")
 _PACKAGED = "contracts/node_modules/@foundry-rs/anvil-*/bin/anvil"
 
@@ -77,7 +76,7 @@ async def run_anvil(
         raise ChainUnreachable("anvil has ended by itself.", "Start it again; its chain is gone.")
     finally:
         with trio.CancelScope(shield=True):
-            await _stop(process)
+            await stop(process)
 
 
 async def _wait_until_listening(
@@ -95,16 +94,3 @@ async def _wait_until_listening(
     if "in use" in said.lower():
         raise PortInUse(f"anvil cannot listen on port {port}: it is taken.", "Give another port (0 takes a free one).")
     raise ChainUnreachable(f"anvil does not start: {said or 'no output'}", "Run it by hand to see why.")
-
-
-async def _stop(process: trio.Process) -> None:
-    if process.returncode is None:
-        process.terminate()
-        with trio.move_on_after(_STOP_TIMEOUT):
-            await process.wait()
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
-    if process.stdout is not None:
-        with contextlib.suppress(trio.ClosedResourceError):
-            await process.stdout.aclose()

@@ -7,8 +7,8 @@ import dag_cbor
 from dag_cbor.encoding.err import CBORError
 
 from swarmp2p.core.errors import MessageRefused
-from swarmp2p.core.messages import Attestation, Claim, Hint, Objection, RoundMessage
-from swarmp2p.core.types import Reason
+from swarmp2p.core.messages import Attestation, Claim, Hint, Invite, Objection, RoundMessage, Vote
+from swarmp2p.core.types import Reason, VoteKind
 from swarmp2p.network.interface import MAX_MESSAGE, PREFIX, Stream
 
 SYNC_PROTOCOL = f"{PREFIX}/sync"
@@ -17,6 +17,7 @@ MAX_SYNC_MESSAGES = 16_384
 MAX_SLICES = 16
 MAX_ROUND = 2**32 - 1
 MAX_BITMAP_BYTES = 32
+MAX_TIME = 2**40 - 1
 
 SignedBody: TypeAlias = tuple[RoundMessage, bytes]
 
@@ -43,12 +44,54 @@ def encode_hint(hint: Hint) -> bytes:
     return dag_cbor.encode(["hint", hint.round, hint.digest])
 
 
+def encode_decision(body: Invite | Vote, signature: bytes) -> bytes:
+    """One signature of an invite or a vote."""
+    fields: list[Any]
+    if isinstance(body, Vote):
+        fields = ["vote", int(body.kind), body.target, body.arg, body.ballot, body.deadline]
+    else:
+        # dag-cbor's numbers end at 64 bits.
+        stake = _bitmap(body.stake)
+        fields = ["invite", body.invitee, body.term, body.max_weight, body.expires, stake, body.purpose, body.deadline]
+    return dag_cbor.encode([*fields, signature])
+
+
+def decode_decision(data: bytes) -> tuple[Invite | Vote, bytes]:
+    """What `encode_decision` wrote.
+
+    Raises:
+        MessageRefused: anything else, also what is well-formed but not in the one canonical form.
+    """
+    fields = _decode_list(data)
+    kind = fields[0] if fields else None
+    if kind == "vote" and len(fields) == 7:
+        number = _integer(fields[1], max(VoteKind))
+        if number == 0:
+            raise MessageRefused("A vote has a kind.")
+        target, arg, ballot = _bytes(fields[2], 20), _integer(fields[3], MAX_ROUND), _integer(fields[4], MAX_ROUND)
+        return Vote(VoteKind(number), target, arg, ballot, _integer(fields[5], MAX_TIME)), _bytes(fields[6], 65)
+    if kind != "invite" or len(fields) != 9:
+        raise MessageRefused("Not a decision that this version knows.")
+    stake = _read_bitmap(fields[5])
+    if stake >= 2**128:
+        raise MessageRefused("A number is missing or out of range.")
+    invite = Invite(
+        _bytes(fields[1], 20), _integer(fields[2], 2**24 - 1), _integer(fields[3], MAX_ROUND),
+        _integer(fields[4], MAX_TIME), stake, _bytes(fields[6], 32), _integer(fields[7], MAX_TIME),
+    )  # fmt: skip
+    return invite, _bytes(fields[8], 65)
+
+
 def decode_message(data: bytes) -> SignedBody | Hint:
     """What `encode_signed` or `encode_hint` wrote.
 
     Raises:
         MessageRefused: anything else, also what is well-formed but not in the one canonical form.
     """
+    return _parse(_decode_list(data))
+
+
+def _decode_list(data: bytes) -> list[Any]:
     if len(data) > MAX_MESSAGE:
         raise MessageRefused(f"A message of {len(data)} bytes is above the limit.")
     try:
@@ -59,7 +102,7 @@ def decode_message(data: bytes) -> SignedBody | Hint:
         raise
     except (CBORError, ValueError, TypeError, RecursionError, OverflowError) as error:
         raise MessageRefused(f"Not dag-cbor: {type(error).__name__}.") from None
-    return _parse(fields)
+    return fields
 
 
 def _parse(fields: list[Any]) -> SignedBody | Hint:

@@ -11,9 +11,10 @@ from swarmp2p.core.decide import decide, observe
 from swarmp2p.core.errors import ChainUnreachable, LearnerFailed, NotAMember, SchemaMismatch, SwarmError
 from swarmp2p.core.types import Phase, Status
 from swarmp2p.core.view import View
+from swarmp2p.failures import unwrapped
 from swarmp2p.identity import keccak256
 from swarmp2p.peer.context import Context
-from swarmp2p.peer.failures import unwrapped
+from swarmp2p.peer.decisions import Decisions
 from swarmp2p.peer.merging import Merging
 from swarmp2p.peer.prefetch import Prefetch
 from swarmp2p.peer.reconcile import Reconciler
@@ -39,6 +40,7 @@ class Driver:
     def __init__(self, context: Context) -> None:
         self._ctx = context
         self.talk = Talk(context)
+        self.decisions = Decisions(context)
         transactions = Transactions(context, self.talk.hint)
         training = Training(context)
         merging = Merging(context)
@@ -71,6 +73,7 @@ class Driver:
             nursery.start_soon(self._watch_chain)
             nursery.start_soon(self._bootstrap)
             nursery.start_soon(self.talk.run)
+            nursery.start_soon(self.decisions.run)
             nursery.start_soon(Prefetch(self._ctx).run)
             self.reconciler = Reconciler(nursery, self._carry_out, self._ctx.wake, FATAL)
             while True:
@@ -125,7 +128,7 @@ class Driver:
         ctx = self._ctx
         before, ctx.view = ctx.view, view
         me = view.member(ctx.store.me)
-        if me is None or me.status is Status.BARRED:
+        if me is None or me.status in (Status.NONE, Status.BARRED):
             raise NotAMember(
                 f"0x{ctx.store.me.hex()} is no longer a member of this swarm.", "Ask its members for an invitation."
             )

@@ -13,9 +13,9 @@ from swarmp2p.core.errors import SwarmError
 from swarmp2p.core.slices import chunk_range, leaders_in_force
 from swarmp2p.core.types import Digest, Phase, bits
 from swarmp2p.core.view import Member
+from swarmp2p.failures import unwrapped
 from swarmp2p.identity import keccak256
 from swarmp2p.peer.context import Context
-from swarmp2p.peer.failures import unwrapped
 
 _log = logging.getLogger(__name__)
 

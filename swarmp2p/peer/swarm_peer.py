@@ -9,13 +9,16 @@ import trio
 from multiformats import CID
 
 from swarmp2p.content.unixfs import cid
+from swarmp2p.control.ballot import Ballot, new_vote
+from swarmp2p.control.invitation import Invitation, new_invite
+from swarmp2p.control.manifest import DAY
 from swarmp2p.core.config import Knobs
 from swarmp2p.core.errors import ConfigError, SwarmError
-from swarmp2p.core.types import Digest, Phase, bits
+from swarmp2p.core.types import NO_ADDRESS, Address, Digest, Phase, VoteKind, bits
+from swarmp2p.failures import unwrapped
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.driver import Driver
 from swarmp2p.peer.events import Event, Result, Round, Status, StepHook
-from swarmp2p.peer.failures import unwrapped
 from swarmp2p.peer.learner import Learner
 from swarmp2p.peer.opening import DEFAULT_LISTEN, open_context
 
@@ -27,6 +30,8 @@ class SwarmPeer:
         self._ctx = context
         self._driver = Driver(context)
         self._rounds_in, self._rounds_out = trio.open_memory_channel[Round](math.inf)
+        self._goes_on = trio.Event()
+        """Set when rounds are applied again after the end: the members have reopened the swarm."""
         self._last_round = 0
         self._round_applied = trio.Event()
         context.on_applied = self._on_applied
@@ -101,13 +106,23 @@ class SwarmPeer:
     async def _drive(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._driver.run)
-            await self._driver.finished.wait()
-            self._rounds_in.close()
-            self._round_applied.set()
+            while True:
+                await self._driver.finished.wait()
+                self._rounds_in.close()
+                self._round_applied.set()
+                await self._goes_on.wait()
+
+    def _go_on(self) -> None:
+        self._rounds_in, self._rounds_out = trio.open_memory_channel[Round](math.inf)
+        self._driver.finished = trio.Event()
+        self._goes_on.set()
+        self._goes_on = trio.Event()
 
     def _on_applied(self, number: int, merged: Digest, metric: float | None) -> None:
         if number <= self._last_round:
             return
+        if self._driver.finished.is_set():
+            self._go_on()
         view = self._ctx.view
         self._last_round = number
         self._rounds_in.send_nowait(
@@ -125,7 +140,9 @@ class SwarmPeer:
 
     async def rounds(self) -> AsyncIterator[Round]:
         """Merged rounds as this peer applies them, each once; ends when the swarm has stopped and nobody needs this
-        peer any more (docs/protocol.md, section 9)."""
+        peer any more (docs/protocol.md, section 9). A peer that stays open takes part again when the members reopen the
+        swarm; iterate again then.
+        """
         async for round_ in self._rounds_out:
             yield round_
 
@@ -187,6 +204,60 @@ class SwarmPeer:
             ),
             trouble=str(reconciler.trouble) if reconciler and reconciler.trouble else None,
         )
+
+    def papers(self) -> dict[str, Ballot | Invitation]:
+        """Ballots and invitations that wait for signatures or for being carried out, by id."""
+        return self._driver.decisions.papers
+
+    async def propose(self, kind: VoteKind, *, target: Address = NO_ADDRESS, arg: int = 0, days: float = 7.0) -> Ballot:
+        """Sign a ballot and send it to the others; it is carried out as soon as enough of them have signed it too.
+
+        Args:
+            target: whom to expel.
+            arg: ROLLBACK: the round whose model is the head again, 0 the genesis. REOPEN: the new maxRounds.
+            days: until when it may be carried out.
+
+        Raises:
+            BallotRefused: the swarm could not do it.
+        """
+        ctx = self._ctx
+        vote = new_vote(ctx.view, kind, int(ctx.clock() + days * DAY), target, arg)
+        ballot = Ballot(ctx.manifest.chain_id, ctx.manifest.contract, vote).signed(ctx.key, ctx.domain)
+        await self._driver.decisions.add(ballot)
+        return ballot
+
+    async def invite(self, invitee: Address, *, max_weight: int, days: float = 365.0) -> Invitation:
+        """Sign an invitation and send it to the others for theirs. When enough have signed (`papers()` shows), its file
+        goes to the invitee: `Invitation.save`.
+
+        Args:
+            max_weight: largest weight that the invitee may declare.
+            days: for how long the membership is authorised, from now on.
+        """
+        ctx = self._ctx
+        expires, deadline = (int(ctx.clock() + span * DAY) for span in (days, 30.0))
+        stake = 0 if ctx.manifest.rewards is None else ctx.manifest.rewards.min_stake
+        member = await ctx.contract.member(invitee)
+        body = new_invite(member, ctx.config.purpose, max_weight, expires, deadline, stake)
+        invitation = Invitation(ctx.manifest.chain_id, ctx.manifest.contract, body).signed(ctx.key, ctx.domain)
+        await self._driver.decisions.add(invitation)
+        return invitation
+
+    async def sign(self, id_: str) -> Ballot | Invitation:
+        """Agree to one of `papers()`.
+
+        Raises:
+            ConfigError: there is no such paper.
+        """
+        paper = self.papers().get(id_)
+        if paper is None:
+            raise ConfigError(f"There is no paper {id_}.", "Take an id of papers().")
+        return await self._driver.decisions.add(paper.signed(self._ctx.key, self._ctx.domain))
+
+    async def leave(self) -> None:
+        """End this membership; an update that was submitted stays in its round. `rounds()` raises NotAMember then."""
+        await self._ctx.contract.leave()
+        self._ctx.wake_poll()
 
     async def export(self, path: str | Path, which: str = "best") -> Path:
         """Write a model as a safetensors file, fetching it if this peer does not hold it.

@@ -26,18 +26,21 @@ COUNTER = bytes.fromhex(f"60{len(_RUNTIME):02x}600c60003960{len(_RUNTIME):02x}60
 Sign = Callable[[int, bytes | None, bytes], str]
 
 
-async def check_chain(url: str, chain_id: int, *, clock: Callable[[], float] = time.time) -> None:
+async def check_chain(
+    url: str, chain_id: int, *, clock: Callable[[], float] = time.time, purse: Key | None = None
+) -> None:
     """Check a running chain. Raises AssertionError at the first thing that is wrong.
 
     Args:
-        url: its RPC endpoint. It has to have a faucet that `fund` knows.
+        url: its RPC endpoint.
         clock: Unix seconds, that the chain's blocks have to follow.
+        purse: an account with money, where the chain has no faucet that `fund` knows.
     """
     key = Key.generate()
     async with RpcClient([url], chain_id=chain_id, poll_interval=0.02) as rpc:
         assert int(await rpc.call("net_version")) == chain_id
-        assert await fund(rpc, key.address)
-        assert not await fund(rpc, key.address), "a second time there is enough"
+        assert await fund(rpc, key.address, purse)
+        assert not await fund(rpc, key.address, purse), "a second time there is enough"
         sign = await _signer(rpc, key, chain_id)
         contract = await _check_deploy(rpc, sign)
         await _check_send(rpc, sign, contract, clock)

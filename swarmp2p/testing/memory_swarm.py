@@ -55,10 +55,14 @@ class MemorySwarm:
         self.keys = keys
         self.chain = MemoryChain(manifest.config(), time.time)
         self.stores = stores
+        self.invitations: dict[str, Invitation] = {}
+        """Others than the founder's, by name."""
         self._folder = folder
 
     def invitation(self, name: str) -> Invitation:
-        """The founder's, for this member."""
+        """The one in `invitations`, or the founder's, for this member."""
+        if name in self.invitations:
+            return self.invitations[name]
         founder, config = next(iter(self.keys.values())), self.chain.model.config
         until = int(time.time()) + YEAR
         body = new_invite(self.chain.model.member_of(self.keys[name].address), config.purpose, 2**32 - 1, until, until)

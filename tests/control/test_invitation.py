@@ -101,7 +101,7 @@ def test_refusals_of_the_place(arguments: dict[str, Any], says: str) -> None:
 def test_a_changed_invite_has_other_signers() -> None:
     signed = _invitation(KEYS[0], KEYS[1])
     with pytest.raises(InvitationRefused):
-        _verify(replace(signed, invite=replace(signed.invite, max_weight=10**9)))
+        _verify(replace(signed, body=replace(signed.invite, max_weight=10**9)))
     damaged = replace(signed, signatures=(signed.signatures[0][:-1] + b"\x00", signed.signatures[1]))
     with pytest.raises(InvitationRefused, match="forged or damaged"):
         _verify(damaged)

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmp2p.core.errors import MessageRefused
-from swarmp2p.core.messages import Attestation, Claim, Hint, Objection, RoundMessage
-from swarmp2p.core.types import Reason
+from swarmp2p.core.messages import Attestation, Claim, Hint, Invite, Objection, RoundMessage, Vote
+from swarmp2p.core.types import Reason, VoteKind
 from swarmp2p.network.wire import (
+    decode_decision,
     decode_message,
+    encode_decision,
     encode_hint,
     encode_signed,
     receive_sync_response,
@@ -48,10 +50,46 @@ def test_hints_come_back(round_: int, digest: bytes) -> None:
     assert decode_message(encode_hint(Hint(round_, digest))) == Hint(round_, digest)
 
 
-@given(st.binary(max_size=300))
-def test_garbage_is_refused(data: bytes) -> None:
+accounts, times = st.binary(min_size=20, max_size=20), st.integers(0, 2**40 - 1)
+decisions = st.one_of(
+    st.builds(Vote, st.sampled_from(VoteKind), accounts, rounds, rounds, times),
+    st.builds(Invite, accounts, st.integers(0, 2**24 - 1), rounds, times, st.integers(0, 2**128 - 1), digests, times),
+)
+
+
+@given(decisions, signatures)
+def test_decisions_come_back(body: Invite | Vote, signature: bytes) -> None:
+    data = encode_decision(body, signature)
+    assert decode_decision(data) == (body, signature)
     with pytest.raises(MessageRefused):
         decode_message(data)
+
+
+@given(st.binary(max_size=300))
+def test_garbage_is_refused(data: bytes) -> None:
+    for decode in (decode_message, decode_decision):
+        with pytest.raises(MessageRefused):
+            decode(data)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["vote", 0, bytes(20), 0, 0, 0, bytes(65)],
+        ["vote", 6, bytes(20), 0, 0, 0, bytes(65)],
+        ["vote", 1, bytes(19), 0, 0, 0, bytes(65)],
+        ["vote", 1, bytes(20), 2**32, 0, 0, bytes(65)],
+        ["vote", 1, bytes(20), 0, 0, 2**40, bytes(65)],
+        ["vote", 1, bytes(20), 0, 0, 0, bytes(64)],
+        ["invite", bytes(20), 2**24, 1, 1, b"", bytes(32), 1, bytes(65)],
+        ["invite", bytes(20), 0, 1, 1, b"\0", bytes(32), 1, bytes(65)],
+        ["invite", bytes(20), 0, 1, 1, b"\1" * 17, bytes(32), 1, bytes(65)],
+        ["invite", bytes(20), 0, 1, 1, b"", bytes(31), 1, bytes(65)],
+    ],
+)
+def test_bent_decisions_are_refused(fields: list[object]) -> None:
+    with pytest.raises(MessageRefused):
+        decode_decision(dag_cbor.encode(fields))  # type: ignore[arg-type]
 
 
 values = st.recursive(

@@ -1,0 +1,47 @@
+"""`swarmp2p agree`: a founder reviews a draft and signs it."""
+
+from pathlib import Path
+
+import click
+
+from swarmp2p.cli.options import home_option
+
+
+@click.command("agree")
+@click.argument("draft", type=click.Path(dir_okay=False, path_type=Path))
+@home_option
+@click.option("--genesis", type=click.Path(dir_okay=False, path_type=Path), help="First model, a safetensors file.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="[default: agreement-ADDRESS.json]")
+@click.option("--yes", is_flag=True, help="Sign without asking.")
+def command(draft: Path, home: Path, genesis: Path | None, out: Path | None, yes: bool) -> None:
+    """Review what a swarm shall be, and sign it as one of its founders.
+
+    Every founder does so with the same DRAFT and the same genesis, each on a machine of its own; compare the CID that is
+    shown. One of them then collects the files and deploys the contract: `swarmp2p found DRAFT --agreement FILE ...`. A
+    founder who deploys need not sign beforehand.
+    """
+    import os
+
+    from swarmp2p.control.agreement import agree
+    from swarmp2p.control.manifest_file import load_draft
+    from swarmp2p.control.review import review
+    from swarmp2p.core.errors import ConfigError
+    from swarmp2p.home import KEY_FILE
+    from swarmp2p.identity import load_key
+    from swarmp2p.peer.founding import complete
+
+    manifest = load_draft(draft)
+    key = load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD"))
+    if key.address not in manifest.founders:
+        raise ConfigError(
+            f"0x{key.address.hex()} is not among the founders of {manifest.name!r}.",
+            "Have it added under [members] founders, or use the home of a founder.",
+        )
+    manifest = complete(manifest, genesis or draft.parent / (manifest.genesis_file or ""))
+    for line in review(manifest):
+        click.echo(line)
+    if not yes:
+        click.confirm("Sign this?", abort=True)
+    target = out or Path(f"agreement-0x{key.address.hex()}.json")
+    agree(manifest, key).save(target)
+    click.echo(f"{target}: give it to the founder who deploys the contract.")

@@ -1,0 +1,200 @@
+"""`swarmp2p vote`: what the members decide together."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import trio
+
+from swarmp2p.cli.options import AddressType, home_option, manifest_argument
+from swarmp2p.core.errors import ConfigError
+from swarmp2p.core.types import NO_ADDRESS, Address, VoteKind
+from swarmp2p.home import KEY_FILE, PAPERS_FOLDER
+from swarmp2p.identity import Key, load_key
+
+if TYPE_CHECKING:
+    from swarmp2p.control.ballot import Ballot
+
+DAYS = 7.0
+
+
+@click.group("vote")
+def command() -> None:
+    """Decide together: expel a member, go back to an earlier model, stop, or train on.
+
+    One member proposes, others sign; with the signatures of more than half of the ACTIVE members anybody sends it to the
+    contract. A running peer of the same HOME passes papers and signatures on, and carries out what enough have signed;
+    the files can also be handed around.
+    """
+
+
+_days = click.option(
+    "--days", type=click.FloatRange(0.0, min_open=True), default=DAYS, show_default=True, help="How long it holds."
+)
+_out = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write the ballot here.")
+
+
+@command.command("expel")
+@manifest_argument
+@click.argument("member", type=AddressType())
+@home_option
+@click.option("--slash", is_flag=True, help="Also take its stake.")
+@_days
+@_out
+def expel(manifest: Path, member: Address, home: Path, slash: bool, days: float, out: Path | None) -> None:
+    """Propose to expel MEMBER, for good."""
+    kind = VoteKind.EXPEL_AND_SLASH if slash else VoteKind.EXPEL
+    _propose(manifest, home, out, kind, days, target=member)
+
+
+@command.command("rollback")
+@manifest_argument
+@click.argument("round", type=click.IntRange(0))
+@home_option
+@_days
+@_out
+def rollback(manifest: Path, round: int, home: Path, days: float, out: Path | None) -> None:
+    """Propose to go back to the model that ROUND merged; 0 is the genesis."""
+    _propose(manifest, home, out, VoteKind.ROLLBACK, days, arg=round)
+
+
+@command.command("stop")
+@manifest_argument
+@home_option
+@_days
+@_out
+def stop(manifest: Path, home: Path, days: float, out: Path | None) -> None:
+    """Propose to stop the swarm."""
+    _propose(manifest, home, out, VoteKind.STOP, days)
+
+
+@command.command("reopen")
+@manifest_argument
+@click.argument("max_rounds", type=click.IntRange(1, 2**32 - 1))
+@home_option
+@_days
+@_out
+def reopen(manifest: Path, max_rounds: int, home: Path, days: float, out: Path | None) -> None:
+    """Propose that a stopped swarm trains on from its best model, up to MAX_ROUNDS merged rounds in all."""
+    _propose(manifest, home, out, VoteKind.REOPEN, days, arg=max_rounds)
+
+
+@command.command("list")
+@manifest_argument
+@home_option
+def list_(manifest: Path, home: Path) -> None:
+    """Show the papers that wait in HOME: what they say and who has signed."""
+    from swarmp2p.cli.chain_access import open_contract
+    from swarmp2p.control.ballot import Ballot, described, votes_needed
+    from swarmp2p.control.paper_box import PaperBox
+
+    papers = PaperBox(home.expanduser() / PAPERS_FOLDER).papers()
+
+    async def show() -> None:
+        async with open_contract(manifest, Key.generate()) as (contract, _):
+            view, domain = await contract.state(), await contract.domain()
+        for id_, paper in papers.items():
+            signers = ", ".join(f"0x{signer.hex()}" for signer in paper.signers(domain) if signer is not None)
+            what = described(paper.vote) if isinstance(paper, Ballot) else f"invite 0x{paper.invite.invitee.hex()}"
+            needed = f", {votes_needed(view)} needed" if isinstance(paper, Ballot) else ""
+            click.echo(f"{id_}: {what}; signed by {signers or 'nobody'}{needed}")
+
+    trio.run(show)
+
+
+@command.command("sign")
+@manifest_argument
+@click.argument("paper")
+@home_option
+@_out
+def sign(manifest: Path, paper: str, home: Path, out: Path | None) -> None:
+    """Add a signature to PAPER: an id that `list` shows, or a file."""
+    from swarmp2p.cli.chain_access import open_contract
+    from swarmp2p.control.ballot import Ballot, described
+    from swarmp2p.control.paper_box import PaperBox
+
+    key = _key(home)
+    box = PaperBox(home.expanduser() / PAPERS_FOLDER)
+    found = Ballot.load(Path(paper)) if Path(paper).is_file() else box.get(paper)
+
+    async def domain_of() -> bytes:
+        async with open_contract(manifest, key) as (contract, agreed):
+            if (found.chain_id, found.contract) != (agreed.chain_id, agreed.contract):
+                raise ConfigError("The paper is of another swarm.", "Use the swarm.toml of that swarm.")
+            return await contract.domain()
+
+    signed = box.add(found.signed(key, trio.run(domain_of)))
+    if out is not None:
+        signed.save(out)
+    elif Path(paper).is_file():
+        signed.save(Path(paper))
+    what = described(signed.vote) if isinstance(signed, Ballot) else f"invite 0x{signed.invite.invitee.hex()}"
+    click.echo(f"Signed: {what}; {len(signed.signatures)} signature(s) now.")
+
+
+@command.command("send")
+@manifest_argument
+@click.argument("paper")
+@home_option
+def send(manifest: Path, paper: str, home: Path) -> None:
+    """Have the contract carry out PAPER, an id that `list` shows or a file; anybody may."""
+    from swarmp2p.cli.chain_access import open_contract
+    from swarmp2p.control.ballot import Ballot, check_ballot, described
+    from swarmp2p.control.paper_box import PaperBox
+
+    key = _key(home)
+    box = PaperBox(home.expanduser() / PAPERS_FOLDER)
+    found = Ballot.load(Path(paper)) if Path(paper).is_file() else box.get(paper)
+    if not isinstance(found, Ballot):
+        raise ConfigError(f"{paper} is an invitation.", "The invitee uses it: `swarmp2p join --invitation`.")
+
+    async def execute() -> None:
+        async with open_contract(manifest, key) as (contract, agreed):
+            signatures = check_ballot(
+                found,
+                chain_id=agreed.chain_id,
+                contract=agreed.contract,
+                domain=await contract.domain(),
+                view=await contract.state(),
+                now=time.time(),
+            )
+            await contract.execute(found.vote, signatures)
+
+    trio.run(execute)
+    click.echo(f"Done: {described(found.vote)}.")
+
+
+def _propose(
+    manifest: Path,
+    home: Path,
+    out: Path | None,
+    kind: VoteKind,
+    days: float,
+    *,
+    target: Address = NO_ADDRESS,
+    arg: int = 0,
+) -> None:
+    from swarmp2p.cli.chain_access import open_contract
+    from swarmp2p.control.ballot import Ballot, described, new_vote, votes_needed
+    from swarmp2p.control.manifest import DAY
+    from swarmp2p.control.paper_box import PaperBox, paper_id
+
+    key = _key(home)
+
+    async def make() -> "tuple[Ballot, int]":
+        async with open_contract(manifest, key) as (contract, agreed):
+            view, domain = await contract.state(), await contract.domain()
+        vote = new_vote(view, kind, int(time.time() + days * DAY), target, arg)
+        return Ballot(agreed.chain_id, agreed.contract, vote).signed(key, domain), votes_needed(view)
+
+    ballot, needed = trio.run(make)
+    PaperBox(home.expanduser() / PAPERS_FOLDER).add(ballot)
+    if out is not None:
+        ballot.save(out)
+    click.echo(f"{paper_id(ballot)}: {described(ballot.vote)}; signed once, {needed} needed.")
+
+
+def _key(home: Path) -> Key:
+    return load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD"))

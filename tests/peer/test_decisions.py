@@ -1,0 +1,158 @@
+"""What members decide while they train: papers go around by gossip, and enough signatures are a transaction."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from swarmp2p import SwarmPeer
+from swarmp2p.core.errors import BallotRefused, NotAMember
+from swarmp2p.core.types import Phase, StopReason, VoteKind
+from swarmp2p.failures import unwrapped
+from swarmp2p.testing.memory_swarm import MemorySwarm, open_memory_swarm
+from tests.peer.test_memory_swarm import NAMES, SEED, SMALL, learners, start
+
+ROUNDS = 1000
+"""More than any of these tests lets pass."""
+
+
+class Members:
+    """Peers that run until the test ends; one that is no member any more ends by itself."""
+
+    def __init__(self, swarm: MemorySwarm, nursery: trio.Nursery) -> None:
+        self.swarm = swarm
+        self.peers: dict[str, SwarmPeer] = {}
+        self.gone: dict[str, trio.Event] = {name: trio.Event() for name in NAMES}
+        self._nursery = nursery
+
+    async def start(self, *names: str) -> None:
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(self._nursery.start, self._run, name)
+
+    async def _run(self, name: str, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        try:
+            with unwrapped():
+                async with self.swarm.peer(name, learners()[name]) as peer:
+                    self.peers[name] = peer
+                    task_status.started()
+                    async for _ in peer.rounds():
+                        pass
+                    await trio.sleep_forever()
+        except NotAMember:
+            self.gone[name].set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a state of the contract or of what peers have heard."""
+        while not condition():
+            with trio.move_on_after(0.05):
+                await self.swarm.chain.mined()
+
+    def heads(self, name: str) -> int:
+        """Round of the head that this peer sees."""
+        return self.peers[name]._ctx.view.head_round
+
+    def includes(self, name: str) -> bool:
+        """Whether the head was merged from this member's update too."""
+        model = self.swarm.chain.model
+        index = model.members[self.swarm.keys[name].address].index
+        return bool(model.results[model.head_round].included >> index & 1)
+
+    async def all_sign(self, id_: str, *names: str) -> None:
+        for name in names:
+            await self.until(lambda name=name: id_ in self.peers[name].papers())  # type: ignore[misc]
+            await self.peers[name].sign(id_)
+
+
+async def with_members(folder: Path, test: Callable[[Members], Awaitable[None]], rounds: int = ROUNDS) -> MemorySwarm:
+    async with open_memory_swarm(start(SMALL), NAMES, rounds=rounds, folder=folder, seed=SEED) as swarm:
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                members = Members(swarm, nursery)
+                await members.start(*NAMES)
+                # Round 1 waits for all that were to be there, the expelled one too, until collectTimeout has passed.
+                await members.until(lambda: swarm.chain.model.merged_rounds > 0)
+                await test(members)
+                nursery.cancel_scope.cancel()
+    return swarm
+
+
+async def test_a_member_is_expelled_and_cut_off_while_the_others_go_on(tmp_path: Path) -> None:
+    async def test(members: Members) -> None:
+        swarm = members.swarm
+        dave = swarm.keys["dave"].address
+        ballot = await members.peers["alice"].propose(VoteKind.EXPEL, target=dave)
+        await members.until(lambda: any(members.peers["bob"].papers()))
+        (id_,) = members.peers["bob"].papers()
+        assert members.peers["bob"].papers()[id_].body == ballot.vote
+        await members.all_sign(id_, "bob", "carol")
+        await members.gone["dave"].wait()
+        for name in NAMES[:3]:
+            await swarm.network.hosts[swarm.keys[name].address].wait_disconnected(dave)
+        merged = swarm.chain.model.merged_rounds
+        await members.until(lambda: swarm.chain.model.merged_rounds > merged + 1)
+        await members.until(lambda: not any(members.peers[name].papers() for name in NAMES[:3]))
+        assert not members.includes("dave")
+
+    swarm = await with_members(tmp_path, test)
+    assert swarm.chain.model.ballot == 1
+    assert [event.args[1] for event in swarm.chain.model.events if event.name == "Expelled"] != []
+
+
+async def test_too_few_signatures_change_nothing(tmp_path: Path) -> None:
+    async def test(members: Members) -> None:
+        await members.peers["alice"].propose(VoteKind.STOP)
+        await members.until(lambda: any(members.peers["bob"].papers()))
+        (id_,) = members.peers["bob"].papers()
+        await members.all_sign(id_, "bob")
+        merged = members.swarm.chain.model.merged_rounds
+        await members.until(lambda: members.swarm.chain.model.merged_rounds > merged + 2)
+        assert members.swarm.chain.model.phase is not Phase.STOPPED
+
+    await with_members(tmp_path, test)
+
+
+async def test_the_swarm_goes_back_stops_and_trains_on(tmp_path: Path) -> None:
+    async def test(members: Members) -> None:
+        model, alice = members.swarm.chain.model, members.peers["alice"]
+        await members.until(lambda: members.heads("alice") >= 2)
+        with pytest.raises(BallotRefused, match="has not stopped"):
+            await alice.propose(VoteKind.REOPEN, arg=ROUNDS)
+        for kind, arg in ((VoteKind.ROLLBACK, 1), (VoteKind.STOP, 0), (VoteKind.REOPEN, 2 * ROUNDS)):
+            ballots = model.ballot
+            await alice.propose(kind, arg=arg)
+            await members.until(lambda: any(alice.papers()))
+            (id_,) = alice.papers()
+            await members.all_sign(id_, "bob", "carol", "dave")
+            await members.until(lambda ballots=ballots: model.ballot > ballots)  # type: ignore[misc]
+            if kind is VoteKind.STOP:
+                assert (model.phase, model.stop_reason) == (Phase.STOPPED, StopReason.VOTE)
+            await members.until(lambda: not any(peer.papers() for peer in members.peers.values()))
+        merged = model.merged_rounds
+        await members.until(lambda: model.merged_rounds > merged + 1)
+
+    swarm = await with_members(tmp_path, test)
+    names = [event.name for event in swarm.chain.model.events]
+    assert names.index("RolledBack") < names.index("Stopped") < names.index("Reopened")
+
+
+async def test_who_leaves_is_gone_and_who_is_invited_by_members_comes_back(tmp_path: Path) -> None:
+    async def test(members: Members) -> None:
+        swarm, dave = members.swarm, members.swarm.keys["dave"].address
+        await members.peers["dave"].leave()
+        await members.gone["dave"].wait()
+        merged = swarm.chain.model.merged_rounds
+        await members.until(lambda: swarm.chain.model.merged_rounds > merged + 1)
+        await members.peers["bob"].invite(dave, max_weight=10)
+        await members.until(lambda: any(members.peers["carol"].papers()))
+        (id_,) = members.peers["carol"].papers()
+        await members.all_sign(id_, "carol")
+        # Bob and carol are more than half of three; the founder, alice, need not sign.
+        await members.until(lambda: len(members.peers["bob"].papers()[id_].signatures) == 2)
+        paper = members.peers["bob"].papers()[id_]
+        swarm.invitations["dave"] = paper  # type: ignore[assignment]
+        await members.start("dave")
+        await members.until(lambda: members.includes("dave"))
+
+    await with_members(tmp_path, test)
