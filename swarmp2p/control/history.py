@@ -7,6 +7,7 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
 from swarmp2p.control.abi_codec import Artefact, artefact
+from swarmp2p.control.interface import RoundResult
 from swarmp2p.control.rpc import NodeError, RpcClient
 from swarmp2p.core.errors import WrongChain
 from swarmp2p.core.history import (
@@ -60,6 +61,15 @@ async def read_history(rpc: RpcClient, contract: Address, last_block: int) -> tu
         _record(name, log, contract, transactions.get(log["transactionHash"]), blocks.get(log["blockNumber"]))
         for name, log in named
     )
+
+
+async def read_results(rpc: RpcClient, contract: Address, rounds: Sequence[int]) -> dict[int, RoundResult]:
+    """What the contract keeps of these rounds. (It changes nothing of a round that is over.)"""
+    function = artefact().functions["result"]
+    calls = [{"to": "0x" + contract.hex(), "data": "0x" + function.encode(round_).hex()} for round_ in rounds]
+    outputs = await rpc.batch([("eth_call", [call, "latest"]) for call in calls])
+    found = (function.decode(bytes.fromhex(output[2:]))[0] for output in outputs)
+    return {round_: RoundResult(*values) for round_, values in zip(rounds, found, strict=True)}
 
 
 async def read_logs(
