@@ -108,13 +108,22 @@ class PaidSwarm:
         await self.contract(0).execute(body, signatures)
 
 
-async def found_paid(rpc: RpcClient, folder: Path, members: int, wall: Wall, **settings: Any) -> PaidSwarm:
-    """A swarm with rewards; nobody is enrolled yet. `settings` are of `Rewards`, and of the Manifest those that it has."""
+async def homes(rpc: RpcClient, folder: Path, members: int) -> list[Key]:
+    """Keys with money for gas, in homes 0, 1, 2, ..."""
     keys = [Key.from_seed(f"paid {number}") for number in range(members)]
     for number, key in enumerate(keys):
         await fund(rpc, key.address)
-        save_key(key, folder / str(number) / KEY_FILE)
-    token = await deploy_token(rpc, keys[0].secret, "Swarm Money", "SWM", SUPPLY, keys[0].address)
+        if not (folder / str(number) / KEY_FILE).exists():
+            save_key(key, folder / str(number) / KEY_FILE)
+    return keys
+
+
+async def found_paid(rpc: RpcClient, folder: Path, members: int, wall: Wall, **settings: Any) -> PaidSwarm:
+    """A swarm with rewards; nobody is enrolled yet. `settings` are of `Rewards`, and of the Manifest those that it has."""
+    keys = await homes(rpc, folder, members)
+    token = settings.pop("token", None)
+    if token is None:
+        token = await deploy_token(rpc, keys[0].secret, "Swarm Money", "SWM", SUPPLY, keys[0].address)
     general = {name: settings.pop(name) for name in list(settings) if name in Manifest.__dataclass_fields__}
     rewards = Rewards(token=token, **{"policy": "equal", "per_round": 1000, **settings})
     rounds = general.pop("max_rounds", 100)
