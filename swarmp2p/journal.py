@@ -17,6 +17,7 @@ from swarmp2p.core.messages import Attestation, Claim, Objection, RoundMessage
 from swarmp2p.core.store import Report, Update
 from swarmp2p.core.types import Digest, Reason, ReportFlag
 
+# `transactions` was the table of a first version, with one row an intent.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS signed (
     kind TEXT, round INTEGER, inputs BLOB, subject TEXT, says TEXT, mask TEXT, signature BLOB,
@@ -25,13 +26,18 @@ CREATE TABLE IF NOT EXISTS signed (
 CREATE TABLE IF NOT EXISTS own (
     name TEXT PRIMARY KEY, digest BLOB, base BLOB, number INTEGER, extra INTEGER
 );
+CREATE TABLE IF NOT EXISTS sent (
+    number INTEGER PRIMARY KEY, intent TEXT, nonce INTEGER, raw BLOB, UNIQUE (intent, raw)
+);
 CREATE TABLE IF NOT EXISTS transactions (intent TEXT PRIMARY KEY, nonce INTEGER, raw BLOB);
+INSERT OR IGNORE INTO sent (intent, nonce, raw) SELECT intent, nonce, raw FROM transactions;
+DROP TABLE transactions;
 """
 
 
 @dataclass(frozen=True, slots=True)
 class JournaledTransaction:
-    """A signed transaction that was or may have been sent."""
+    """A signed transaction that was or may have been sent; a replacement has the intent and the nonce of the first."""
 
     intent: str
     nonce: int
@@ -144,19 +150,22 @@ class Journal:
         return row
 
     def save(self, intent: str, nonce: int, raw: bytes) -> None:
-        """Write down a signed transaction before it is sent; replaces an earlier one of the same intent."""
+        """Write down a signed transaction before it is sent. Earlier ones of the same intent and nonce stay, since each may
+        get into a block; those of other nonces were refused, and go."""
         with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO transactions VALUES (?, ?, ?)", (intent, nonce, raw))
+            db.execute("DELETE FROM sent WHERE intent = ? AND nonce != ?", (intent, nonce))
+            db.execute("INSERT OR IGNORE INTO sent (intent, nonce, raw) VALUES (?, ?, ?)", (intent, nonce, raw))
 
     def done(self, intent: str) -> None:
         """The transaction is mined, or replaced: forget it."""
         with self._transaction() as db:
-            db.execute("DELETE FROM transactions WHERE intent = ?", (intent,))
+            db.execute("DELETE FROM sent WHERE intent = ?", (intent,))
 
     def pending(self) -> list[JournaledTransaction]:
-        """Transactions that were or may have been sent and of which no receipt was seen, by nonce."""
+        """Transactions that were or may have been sent and of which no receipt was seen, by nonce; of one intent, the first
+        one and its replacements in the order in which they were saved."""
         with self._mutex:
-            rows = self._db.execute("SELECT intent, nonce, raw FROM transactions ORDER BY nonce").fetchall()
+            rows = self._db.execute("SELECT intent, nonce, raw FROM sent ORDER BY nonce, number").fetchall()
         return [JournaledTransaction(*row) for row in rows]
 
 

@@ -9,7 +9,7 @@ import {ISwarmTreasury} from "./interfaces/ISwarmTreasury.sol";
 import {BitmapLib} from "./libraries/BitmapLib.sol";
 import {ElectionLib} from "./libraries/ElectionLib.sol";
 import {PoolLib} from "./libraries/PoolLib.sol";
-import {SettlementLib} from "./libraries/SettlementLib.sol";
+import {TypedLib} from "./libraries/TypedLib.sol";
 
 /// @title The pool: money in, rounds settled, money out.
 abstract contract TreasuryRewards is TreasuryStorage {
@@ -124,11 +124,16 @@ abstract contract TreasuryRewards is TreasuryStorage {
         emit Settled(s.round, pot, paid);
     }
 
-    /// @dev The head that a round started from is that of its parent.
+    /// @dev The swarm keeps one hash over the updates of a round; it starts from the round's seed, and that is of the head
+    /// that the round was opened on.
     function _checkEntries(Settlement calldata s, ISwarm.Result memory result) private view {
         bytes32 head = result.parentRound == 0 ? _genesis : _swarm.result(result.parentRound).merged;
-        bytes32 seed = ElectionLib.seed(_salt, s.round, head);
-        if (SettlementLib.replay(seed, s.entries) != result.inputs) revert WrongEntries(s.round);
+        bytes32 inputs = ElectionLib.seed(_salt, s.round, head);
+        for (uint256 i; i < s.entries.length; ++i) {
+            IRewardPolicy.Entry calldata e = s.entries[i];
+            inputs = TypedLib.nextInputs(inputs, e.account, e.index, e.digest, e.weight);
+        }
+        if (inputs != result.inputs) revert WrongEntries(s.round);
     }
 
     /// @return payees the included updates, less those of members that were expelled by then.

@@ -213,6 +213,20 @@ contract VectorsTest is BaseTest {
         }
     }
 
+    function testClaim() public {
+        open("typed");
+        where = ".claim";
+        checkSigned(
+            TypedLib.claim(
+                uint32(number("round")),
+                word("inputs"),
+                set("excluded"),
+                uint8(number("slice")),
+                word("digest_of_slice")
+            )
+        );
+    }
+
     function testInvite() public {
         open("typed");
         where = ".invite";

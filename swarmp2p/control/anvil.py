@@ -46,7 +46,8 @@ async def run_anvil(
     *,
     host: str = "127.0.0.1",
     chain_id: int = ANVIL_CHAIN_ID,
-    block_time: float = BLOCK_TIME,
+    block_time: float | None = BLOCK_TIME,
+    free_gas: bool = False,
     binary: str | os.PathLike[str] | None = None,
     task_status: TaskStatus[ChainEndpoint] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -54,7 +55,8 @@ async def run_anvil(
 
     Args:
         port: 0 takes a free one.
-        block_time: seconds between blocks; a transaction makes one at once besides.
+        block_time: seconds between blocks; a transaction makes one at once besides. None: there are no empty blocks.
+        free_gas: accounts need no money.
         task_status: started with a ChainEndpoint once it listens.
 
     Raises:
@@ -62,8 +64,12 @@ async def run_anvil(
     """
     command = [
         str(find_anvil(binary)), "--host", host, "--port", str(port), "--chain-id", str(chain_id),
-        "--hardfork", "london", "--mixed-mining", "--block-time", str(block_time), "--accounts", "1", "--order", "fifo",
+        "--hardfork", "london", "--accounts", "1", "--order", "fifo",
     ]  # fmt: skip
+    if block_time is not None:
+        command += ["--mixed-mining", "--block-time", str(block_time)]
+    if free_gas:
+        command += ["--block-base-fee-per-gas", "0", "--gas-price", "0"]
     process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = bytearray()
     try:

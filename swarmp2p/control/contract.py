@@ -10,7 +10,9 @@ from eth_abi.abi import encode
 
 from swarmp2p.control.abi_codec import artefact, config_from, config_tuple, decode_state, member_from
 from swarmp2p.control.code_check import check_code
+from swarmp2p.control.heights import Heights
 from swarmp2p.control.interface import Receipt, RoundResult, TransactionJournal
+from swarmp2p.control.node import is_data
 from swarmp2p.control.rpc import NodeError, RpcClient
 from swarmp2p.control.sender import Sender
 from swarmp2p.core.config import Config
@@ -53,6 +55,8 @@ class SwarmContract:
         self.account: Address = self._sender.address
         self._clock = clock
         self._last: tuple[str, View] | None = None
+        self._newest: View | None = None
+        self._heights = Heights()
         self._domain: bytes | None = None
 
     # ---- reading
@@ -63,7 +67,7 @@ class SwarmContract:
         Raises:
             WrongChain: no contract, or another one.
         """
-        code = await self._rpc.call("eth_getCode", _hex(self.address), "latest")
+        code = await self._rpc.call("eth_getCode", _hex(self.address), "latest", usable=is_data)
         if len(code) <= 2:
             raise WrongChain(
                 f"There is no contract at {_hex(self.address)} on the chain behind {', '.join(self._rpc.urls)}.",
@@ -105,10 +109,28 @@ class SwarmContract:
         return self._domain
 
     async def state(self) -> View:
-        """The protocol's view(), at the latest block. The same object as long as nothing at all has changed."""
-        output = await self._call("state", b"")
-        if self._last is None or self._last[0] != output:
-            self._last = (output, decode_state(_output("state", output)))
+        """The protocol's view(), at the latest block. The same object as long as nothing at all has changed.
+
+        A state of an older block than the last one is given only if no node has a newer one for a while.
+        """
+        view = await self._latest()
+        if not self._heights.believes(view.block_number, trio.current_time()):
+            if await self._rpc.move_to_highest():
+                view = await self._latest()
+            if not self._heights.believes(view.block_number, trio.current_time()) and self._newest is not None:
+                return self._newest
+        self._newest = view
+        return view
+
+    async def _latest(self) -> View:
+        try:
+            output = await self._call("state", b"")
+            if self._last is None or self._last[0] != output:
+                self._last = (output, decode_state(_output("state", output)))
+        except (TransactionFailed, WrongChain):
+            # The node may be far behind: there was no contract yet.
+            self._rpc.pass_over()
+            raise
         return self._last[1]
 
     async def wait_for_change(self, seen: View | None, timeout: float) -> View:
@@ -234,7 +256,9 @@ class SwarmContract:
         """The output as the node writes it, in hex."""
         data = _hex(self._artefact.functions[name].selector + arguments)
         try:
-            output: str = await self._rpc.call("eth_call", {"to": _hex(self.address), "data": data}, "latest")
+            output: str = await self._rpc.call(
+                "eth_call", {"to": _hex(self.address), "data": data}, "latest", usable=is_data
+            )
         except NodeError as error:
             raise self._sender.refusal(error) from None
         return output
@@ -275,7 +299,7 @@ def _hex(data: bytes) -> str:
 
 
 def _output(name: str, output: str) -> bytes:
-    if len(output) <= 2:
+    if not is_data(output) or len(output) <= 2:
         raise WrongChain(
             f"Nothing answers {name}(): there is no swarm's contract at this address.",
             "Check the contract's address and the RPC URL.",

@@ -54,7 +54,7 @@ async def transfer(rpc: RpcClient, payer: Key, to: Address, wei: int) -> None:
     Raises:
         TransactionFailed: the payer has not enough, or no block takes it in a minute.
     """
-    fees = await FeeOracle(rpc).fees()
+    fees = await FeeOracle(rpc, payer.address).fees()
     nonce = int(await rpc.call("eth_getTransactionCount", "0x" + payer.address.hex(), "pending"), 16)
     chain_id = rpc.chain_id or int(await rpc.call("eth_chainId"), 16)
     signed = Account.from_key(payer.secret).sign_transaction(

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import trio
 
-from swarmp2p.control.rpc import NodeError, RpcClient
+from swarmp2p.control.node import is_quantity
+from swarmp2p.control.rpc import Json, NodeError, RpcClient
 from swarmp2p.core.errors import TransactionFailed
+from swarmp2p.core.types import Address
 
 MAX_FEE = 1_000 * 10**9
 """Wei a gas that a transaction offers at most: dearer than that is an accident, not a market."""
@@ -28,11 +30,26 @@ class Fees:
             return {"gasPrice": self.price}
         return {"type": 2, "maxFeePerGas": self.cap, "maxPriorityFeePerGas": self.tip}
 
-    def raised(self) -> "Fees":
-        """A quarter more (nodes ask for a tenth) to replace a transaction that does not get in."""
+    @property
+    def free(self) -> bool:
+        """Gas costs nothing."""
+        return not (self.price or self.cap)
+
+    def below(self, current: "Fees") -> bool:
+        """Whether an offer of some time ago may be too low, now that `current` is offered."""
+        if self.price is not None or current.price is not None:
+            return (self.price or self.cap) < (current.price or current.cap)
+        return self.tip < current.tip or 2 * self.cap < current.cap
+
+    def raised(self, current: "Fees") -> "Fees":
+        """To replace a transaction that does not get in: a quarter more (nodes ask for a tenth), and no less than what a
+        new one offers now."""
         if self.price is not None:
-            return Fees(_more(self.price))
-        return Fees(None, _more(self.cap), _more(self.tip))
+            # The kind of the offer stays: some nodes take no other kind for a replacement.
+            return Fees(max(_more(self.price), current.price or current.cap))
+        if current.price is not None:
+            return Fees(None, max(_more(self.cap), current.price), max(_more(self.tip), current.price))
+        return Fees(None, max(_more(self.cap), current.cap), max(_more(self.tip), current.tip))
 
 
 def _more(value: int) -> int:
@@ -40,10 +57,15 @@ def _more(value: int) -> int:
 
 
 class FeeOracle:
-    """Asks a node what gas costs, not more often than needed."""
+    """Asks a node what gas costs, not more often than needed.
 
-    def __init__(self, rpc: RpcClient) -> None:
+    Args:
+        account: who is to pay.
+    """
+
+    def __init__(self, rpc: RpcClient, account: Address) -> None:
         self._rpc = rpc
+        self._account = "0x" + account.hex()
         self._known: Fees | None = None
         self._until = 0.0
 
@@ -59,18 +81,28 @@ class FeeOracle:
         return self._known
 
     async def _ask(self) -> Fees:
-        block = await self._rpc.call("eth_getBlockByNumber", "latest", False)
-        price = int(await self._rpc.call("eth_gasPrice"), 16)
+        block = await self._rpc.call("eth_getBlockByNumber", "latest", False, usable=_is_block)
+        price = await self._rpc.number("eth_gasPrice")
         base = None if block is None else block.get("baseFeePerGas")
         if base is None:
             return _bounded(Fees(price))
-        if price == 0:
+        if price == 0 or (int(base, 16) == 0 and await self._has_nothing()):
             return Fees(None, 0, 0)
         try:
-            tip = int(await self._rpc.call("eth_maxPriorityFeePerGas"), 16)
+            tip = await self._rpc.number("eth_maxPriorityFeePerGas")
         except NodeError:
             tip = _DEFAULT_TIP
         return _bounded(Fees(None, 2 * int(base, 16) + tip, tip))
+
+    async def _has_nothing(self) -> bool:
+        """Nodes advise a tip though the chain wants none; who has no money can only try without."""
+        return await self._rpc.number("eth_getBalance", self._account, "latest") == 0
+
+
+def _is_block(value: Json) -> bool:
+    if not isinstance(value, dict):
+        return value is None
+    return value.get("baseFeePerGas") is None or is_quantity(value["baseFeePerGas"])
 
 
 def _bounded(fees: Fees) -> Fees:

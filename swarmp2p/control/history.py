@@ -7,8 +7,9 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
 from swarmp2p.control.abi_codec import Artefact, artefact
+from swarmp2p.control.events import read_logs
 from swarmp2p.control.interface import RoundResult
-from swarmp2p.control.rpc import NodeError, RpcClient
+from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.errors import WrongChain
 from swarmp2p.core.history import (
     Enrolled,
@@ -70,32 +71,6 @@ async def read_results(rpc: RpcClient, contract: Address, rounds: Sequence[int])
     outputs = await rpc.batch([("eth_call", [call, "latest"]) for call in calls])
     found = (function.decode(bytes.fromhex(output[2:]))[0] for output in outputs)
     return {round_: RoundResult(*values) for round_, values in zip(rounds, found, strict=True)}
-
-
-async def read_logs(
-    rpc: RpcClient, contract: Address, topics: Sequence[bytes], first: int, last: int
-) -> list[dict[str, Any]]:
-    """Logs of the blocks from `first` to `last`, as the node writes them, in the chain's order. Nodes differ in how many
-    blocks or logs they give at once: the span is halved until they do."""
-    found: list[dict[str, Any]] = []
-    span = last + 1 - first
-    while first <= last:
-        end = min(last, first + span - 1)
-        wanted = {
-            "address": "0x" + contract.hex(),
-            "fromBlock": hex(first),
-            "toBlock": hex(end),
-            "topics": [["0x" + topic.hex() for topic in topics]],
-        }
-        try:
-            found += await rpc.call("eth_getLogs", wanted)
-        except NodeError:
-            if span == 1:
-                raise
-            span = (span + 1) // 2
-            continue
-        first = end + 1
-    return sorted(found, key=lambda log: (int(log["blockNumber"], 16), int(log["logIndex"], 16)))
 
 
 async def _by_key(rpc: RpcClient, method: str, params: Sequence[tuple[Any, ...]]) -> dict[Any, dict[str, Any]]:

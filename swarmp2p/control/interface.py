@@ -42,7 +42,7 @@ class PendingTransaction(Protocol):
 
     @property
     def intent(self) -> str:
-        """What it is for; one transaction an intent."""
+        """What it is for; a replacement has the same."""
 
     @property
     def nonce(self) -> int:
@@ -57,13 +57,13 @@ class TransactionJournal(Protocol):
     """Where signed transactions are written before they are sent (docs/protocol.md, section 10). Methods may block."""
 
     def save(self, intent: str, nonce: int, raw: bytes) -> None:
-        """Write down; on disk when it returns. Replaces what was there for the intent."""
+        """Write down; on disk when it returns. Of the intent's earlier ones those with the same nonce stay."""
 
     def done(self, intent: str) -> None:
-        """The transaction is in a block, or can never be in one any more."""
+        """One of the intent's transactions is in a block, or none can be in one any more: forget them."""
 
     def pending(self) -> Sequence[PendingTransaction]:
-        """What was saved and is not done."""
+        """What was saved and is not done, in the order in which it was saved."""
 
 
 class Control(Protocol):

@@ -1,78 +1,45 @@
-"""JSON-RPC over HTTP to one or more nodes of the same chain: fail-over, time limits, errors that say what to mend."""
+"""JSON-RPC to one or more nodes of the same chain: fail-over, time limits, errors that say what to mend."""
 
-import itertools
-import json
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, TypeAlias
 
 import httpx
 import trio
 
-from swarmp2p.core.errors import ChainUnreachable, ConfigError, SwarmError, WrongChain
+from swarmp2p.control.node import Json as Json
+from swarmp2p.control.node import NoAnswerError, Node, OtherChainError, is_quantity, request, result
+from swarmp2p.control.node import NodeError as NodeError
+from swarmp2p.core.errors import ChainUnreachable, ConfigError, WrongChain
 
-Json: TypeAlias = Any
-
-METHOD_NOT_FOUND = -32601
 REQUEST_TIMEOUT = 10.0
 """Seconds for a node to answer."""
 LONG_POLL = 20.0
 """Seconds of one swarm_waitForBlock request; the embedded chain takes up to 30."""
+LOOK_BACK = 60.0
+"""Seconds after which a node that was left is tried again."""
+_PROBE = 2.0
+"""Seconds for nodes to tell how far they are, when there is a choice."""
 _PASSES = 2
 """Times that all nodes are tried before ChainUnreachable; whoever calls decides on longer patience."""
 _PAUSE = 0.2
-_MAX_ANSWER = 64 * 1024 * 1024
 BATCH = 50
 """Requests that go to a node at once; nodes refuse batches that are too long for them, often above 100."""
-
-
-class NodeError(SwarmError):
-    """A node answered with a JSON-RPC error.
-
-    Attributes:
-        code: the JSON-RPC code.
-        message: the node's words.
-        data: the revert data if there are any, else nothing.
-    """
-
-    def __init__(self, method: str, code: int, message: str, data: bytes) -> None:
-        super().__init__(f"The node refused {method}: {message}.")
-        self.code = code
-        self.message = message
-        self.data = data
-
-
-class _Body(httpx.AsyncByteStream):
-    """A request's body. Unlike httpx's own it is no generator: trio warns of those when a request is cancelled."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._left = True
-
-    def __aiter__(self) -> "_Body":
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._left:
-            raise StopAsyncIteration
-        self._left = False
-        return self._data
-
-
-class _NoAnswerError(Exception):
-    """This node did not give a usable answer; another one may."""
 
 
 class RpcClient:
     """Async JSON-RPC client. Use as an async context manager, or call `aclose`.
 
     Args:
-        urls: nodes of one chain, in order of preference. Requests stay with one node until it fails.
-        chain_id: if given, each node is asked for it before its first use.
+        urls: nodes of one chain, in order of preference. Requests stay with one node until it fails; while waiting for
+            blocks, a preferred one is gone back to when it has caught up.
+        chain_id: if given, each node is asked for it before its first use. One of another chain counts as failed.
         timeout: seconds for a node to answer.
-        poll_interval: seconds between two looks for a new block, where the node has no better way.
+        poll_interval: seconds between two looks for a new block, where the node has no better way; longer, up to tenfold,
+            when none comes. A look costs the node less than a millisecond, and gossip of the others makes peers look at
+            once; a subscription would need a second connection, and these looks besides it, since it may get lost.
 
-    Every method raises ChainUnreachable when no node answers, WrongChain when one serves another chain, and NodeError
+    Every method raises ChainUnreachable when no node answers, WrongChain when all serve another chain, and NodeError
     when one answers with an error. All requests may safely be sent twice (a signed transaction has only one effect).
     """
 
@@ -94,12 +61,12 @@ class RpcClient:
         self.chain_id = chain_id
         self._timeout = timeout
         self._poll_interval = poll_interval
-        self._current = 0
-        self._checked: set[str] = set()
-        self._long_poll = True
-        self._ids = itertools.count(1)
         # trust_env: a proxy set for the web must not come between a peer and the node on its own machine.
         self._client = httpx.AsyncClient(timeout=timeout, trust_env=False, transport=transport)
+        self._nodes = [Node(self._client, url, chain_id, timeout) for url in urls]
+        self._current = 0
+        self._look_back_at = 0.0
+        self._long_poll = True
 
     async def __aenter__(self) -> "RpcClient":
         return self
@@ -113,20 +80,36 @@ class RpcClient:
         """Close the connections."""
         await self._client.aclose()
 
-    async def call(self, method: str, *params: Json, timeout: float | None = None) -> Json:
-        """One request; the result."""
-        return _result(method, await self._send(self._request(method, params), timeout))
+    async def call(
+        self,
+        method: str,
+        *params: Json,
+        timeout: float | None = None,
+        usable: Callable[[Json], bool] | None = None,
+    ) -> Json:
+        """One request; the result.
+
+        Args:
+            usable: whether a result can be one. A node that gives another is passed over like one that is silent.
+        """
+        return result(method, await self._send(request(method, params), timeout, usable))
+
+    async def number(self, method: str, *params: Json, timeout: float | None = None) -> int:
+        """One request whose result is a quantity."""
+        return int(await self.call(method, *params, timeout=timeout, usable=is_quantity), 16)
 
     async def batch(self, requests: Sequence[tuple[str, Sequence[Json]]]) -> list[Json]:
         """Many requests in few round trips, as many at once as nodes take; the results in order. The first error among
         them is raised."""
         results: list[Json] = []
         for start in range(0, len(requests), BATCH):
-            bodies = [self._request(method, params) for method, params in requests[start : start + BATCH]]
-            answers = await self._send(bodies, None)
+            bodies = [request(method, params) for method, params in requests[start : start + BATCH]]
+            answers = await self._send(bodies, None, None)
             by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
-            results += [_result(body["method"], by_id.get(body["id"], {})) for body in bodies]
+            results += [result(body["method"], by_id.get(body["id"], {})) for body in bodies]
         return results
+
+    # ---- blocks
 
     @property
     def long_polls(self) -> bool:
@@ -135,117 +118,103 @@ class RpcClient:
 
     async def block_number(self) -> int:
         """Number of the latest block."""
-        return int(await self.call("eth_blockNumber"), 16)
+        return await self.number("eth_blockNumber")
 
     async def wait_for_block(self, above: int, timeout: float) -> int:
-        """The latest block's number, as soon as it is above `above` or after `timeout` seconds."""
-        deadline = trio.current_time() + timeout
+        """The latest block's number: as soon as it is above `above`, soon if it is below (the chain was reorganised, or
+        this node lags), and after `timeout` seconds in any case."""
+        begun = trio.current_time()
+        deadline = begun + timeout
         while True:
+            await self._look_back()
             left = max(0.0, deadline - trio.current_time())
             number = await self._wait_there(above, min(left, LONG_POLL)) if self._long_poll else None
             if number is None:
                 number = await self.block_number()
-                left = min(left, self._poll_interval)
+                left = min(left, self._pause(trio.current_time() - begun))
                 if number <= above and left > 0:
                     await trio.sleep(left)
-            if number > above or trio.current_time() >= deadline:
+            if number != above or trio.current_time() >= deadline:
                 return number
+
+    def _pause(self, waited: float) -> float:
+        """Seconds until the next look: late by a quarter of the time between blocks at most, as far as it is long."""
+        return min(max(self._poll_interval, waited / 4), 10 * self._poll_interval)
 
     async def _wait_there(self, above: int, seconds: float) -> int | None:
         try:
-            answer = await self.call("swarm_waitForBlock", above, seconds, timeout=seconds + self._timeout)
+            return await self.number("swarm_waitForBlock", above, seconds, timeout=seconds + self._timeout)
         except NodeError:
             # Only the embedded chain has it; nodes differ in the code that says so.
             self._long_poll = False
             return None
-        return int(answer, 16)
 
-    def _request(self, method: str, params: Sequence[Json]) -> dict[str, Json]:
-        return {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
+    # ---- which node
 
-    async def _send(self, body: Json, timeout: float | None) -> Json:
-        problems: dict[str, str] = {}
-        for attempt in range(_PASSES * len(self.urls)):
+    def pass_over(self) -> None:
+        """Use the next node from now on: the answers of this one make no sense."""
+        self._current = (self._current + 1) % len(self._nodes)
+
+    async def move_to_highest(self) -> bool:
+        """Use the node with the highest block; True if that is another one than before."""
+        numbers = await self._numbers() if len(self._nodes) > 1 else {}
+        best = max(numbers, key=lambda at: (numbers[at], -at), default=self._current)
+        if numbers.get(best, -1) <= numbers.get(self._current, -1):
+            return False
+        self._current = best
+        return True
+
+    async def _look_back(self) -> None:
+        """Go back to a preferred node when it is as far as the one in use."""
+        now = trio.current_time()
+        if self._current == 0 or now < self._look_back_at:
+            return
+        self._look_back_at = now + LOOK_BACK
+        numbers = await self._numbers()
+        caught_up = [at for at, number in numbers.items() if number >= numbers.get(self._current, number)]
+        self._current = min([self._current, *caught_up])
+
+    async def _numbers(self) -> dict[int, int]:
+        """The latest block of every node that tells it in time."""
+        numbers: dict[int, int] = {}
+
+        async def ask(at: int, node: Node) -> None:
+            with contextlib.suppress(NoAnswerError):
+                numbers[at] = await node.block_number(_PROBE)
+
+        with trio.move_on_after(_PROBE):
+            async with trio.open_nursery() as nursery:
+                for at, node in enumerate(self._nodes):
+                    nursery.start_soon(ask, at, node)
+        return numbers
+
+    async def _send(self, body: Json, timeout: float | None, usable: Callable[[Json], bool] | None) -> Json:
+        problems: dict[str, NoAnswerError] = {}
+        for attempt in range(_PASSES * len(self._nodes)):
             at = self._current
-            url = self.urls[at]
-            if attempt and attempt % len(self.urls) == 0:
+            node = self._nodes[at]
+            if attempt and attempt % len(self._nodes) == 0:
                 await trio.sleep(_PAUSE)
             try:
-                await self._check(url)
-                return await self._post(url, body, timeout)
-            except _NoAnswerError as error:
-                problems[url] = str(error)
+                answer = await node.ask(body, timeout)
+                if usable is not None and answer.get("error") is None and not usable(answer.get("result")):
+                    raise NoAnswerError(f"it answers {str(answer.get('result'))[:100]!r} to {body['method']}")
+                return answer
+            except NoAnswerError as error:
+                problems[node.url] = error
                 # Another task may have moved on from the same node already.
                 if self._current == at:
-                    self._current = (at + 1) % len(self.urls)
+                    self._current = (at + 1) % len(self._nodes)
+                    self._look_back_at = trio.current_time() + LOOK_BACK
+        raise self._unreachable(problems)
+
+    def _unreachable(self, problems: dict[str, NoAnswerError]) -> ChainUnreachable | WrongChain:
         listed = "; ".join(f"{url}: {problem}" for url, problem in problems.items())
-        raise ChainUnreachable(
+        if all(isinstance(problem, OtherChainError) for problem in problems.values()):
+            return WrongChain(
+                f"No RPC node is of the swarm's chain ({listed}).", "Give the URL of a node of that chain."
+            )
+        return ChainUnreachable(
             f"No RPC node answers ({listed}).",
             "Check that the node runs, and the rpc URLs under [chain] in swarm.toml.",
         )
-
-    async def _check(self, url: str) -> None:
-        if self.chain_id is None or url in self._checked:
-            return
-        request = self._request("eth_chainId", ())
-        found = int(_result("eth_chainId", await self._post(url, request, None)), 16)
-        if found != self.chain_id:
-            raise WrongChain(
-                f"{url} serves the chain {found}, and the swarm lives on {self.chain_id}.",
-                "Give the RPC URL of a node of that chain.",
-            )
-        self._checked.add(url)
-
-    def _http_request(self, url: str, body: Json, timeout: float) -> httpx.Request:
-        data = json.dumps(body, separators=(",", ":")).encode()
-        headers = {"content-type": "application/json"}
-        request = self._client.build_request("POST", url, content=data, headers=headers, timeout=timeout)
-        request.stream = _Body(data)
-        return request
-
-    async def _post(self, url: str, body: Json, timeout: float | None) -> Json:
-        try:
-            response = await self._client.send(self._http_request(url, body, timeout or self._timeout))
-        except httpx.TimeoutException:
-            raise _NoAnswerError(f"no answer in {timeout or self._timeout:.0f} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise _NoAnswerError(str(error) or type(error).__name__) from None
-        if len(response.content) > _MAX_ANSWER:
-            raise _NoAnswerError("the answer is too long")
-        try:
-            answer = json.loads(response.content)
-        except (ValueError, RecursionError):
-            raise _NoAnswerError(f"HTTP {response.status_code}, and no JSON") from None
-        expected = list if isinstance(body, list) else dict
-        if isinstance(answer, expected) and (expected is list or "result" in answer or "error" in answer):
-            if response.status_code == 429 or response.status_code >= 500:
-                raise _NoAnswerError(f"HTTP {response.status_code}")
-            return answer
-        raise _NoAnswerError(f"HTTP {response.status_code}, and no JSON-RPC answer")
-
-
-def _result(method: str, answer: dict[str, Json]) -> Json:
-    error = answer.get("error")
-    if error is None:
-        if "result" not in answer:
-            raise NodeError(method, 0, "no answer to this request of the batch", b"")
-        return answer["result"]
-    if not isinstance(error, dict):
-        raise NodeError(method, 0, str(error)[:200], b"")
-    code = error.get("code")
-    message = str(error.get("message", "no reason given"))[:500]
-    raise NodeError(method, code if isinstance(code, int) else 0, message, _revert_data(error.get("data")))
-
-
-def _revert_data(data: Json) -> bytes:
-    """geth and anvil give the data itself, others an object around it."""
-    if isinstance(data, dict):
-        data = data.get("data") or data.get("result")
-    if isinstance(data, str):
-        # Besu and Nethermind write "Reverted 0x...".
-        _, found, digits = data.rpartition("0x")
-        try:
-            return bytes.fromhex(digits) if found else b""
-        except ValueError:
-            return b""
-    return b""

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from swarmp2p.control.abi_codec import artefact
-from swarmp2p.control.history import arguments, read_logs
+from swarmp2p.control.events import read_logs
+from swarmp2p.control.history import arguments
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.money import (
     Claimed,

@@ -63,3 +63,7 @@ class Knobs:
     linger: float = 60.0
     keep_rounds: int = field(default=0, kw_only=True)
     """Rounds for which files stay that the protocol needs no more, so that merges can be recomputed in an audit."""
+    confirmations: int = field(default=0, kw_only=True)
+    """Chain blocks after which a block is final. For so many blocks files stay that the protocol needs no more: should the
+    chain be reorganised, they are needed again. 0 with instant finality (QBFT, one node), floor(signers / 2) + 1 on
+    Clique."""

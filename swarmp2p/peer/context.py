@@ -31,6 +31,10 @@ from swarmp2p.peer.learner import LearnerThread
 _log = logging.getLogger(__name__)
 
 
+VIEW_PATIENCE = 5.0
+"""Seconds for the view to show a transaction of which there is a receipt."""
+
+
 class Clock:
     """Unix time that follows trio's clock, so that it neither jumps nor, in tests, runs on its own."""
 
@@ -108,10 +112,12 @@ class Context:
         await self._changed.wait()
 
     async def view_from(self, block: int) -> None:
-        """Wait until the view is of this chain block or a later one, so that its transactions show in it."""
-        while self.view.block_number < block:
-            self.wake_poll()
-            await self.changed()
+        """Wait until the view is of this chain block or a later one, so that its transactions show in it. Not for ever: the
+        block may be reorganised away, and a chain that makes no empty blocks never come to its number again."""
+        with trio.move_on_after(VIEW_PATIENCE):
+            while self.view.block_number < block:
+                self.wake_poll()
+                await self.changed()
 
     def cid(self, digest: Digest) -> str:
         """The CID of a model of this swarm, as text."""

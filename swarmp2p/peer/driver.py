@@ -8,8 +8,8 @@ import trio
 
 from swarmp2p.core import actions as act
 from swarmp2p.core.decide import decide, observe
-from swarmp2p.core.errors import ChainUnreachable, LearnerFailed, NotAMember, SchemaMismatch, SwarmError
-from swarmp2p.core.types import Phase, Status
+from swarmp2p.core.errors import LearnerFailed, NotAMember, SchemaMismatch, SwarmError
+from swarmp2p.core.types import Address, Phase, Status
 from swarmp2p.core.view import View
 from swarmp2p.failures import unwrapped
 from swarmp2p.identity import keccak256
@@ -31,6 +31,9 @@ CHAIN_RETRY = 1.0
 """Seconds between two tries to reach a chain that does not answer."""
 LOOK_INTERVAL = 30.0
 """Seconds after which the state is taken again although nothing seems to have changed."""
+MISSING_PATIENCE = 60.0
+"""Seconds for which a view without this member is borne: the block with its enrolment may have been reorganised away, and
+the transaction come into another one."""
 BOOTSTRAP_INTERVAL = 10.0
 """Seconds between two looks at the contract's addresses while members are missing."""
 
@@ -67,6 +70,7 @@ class Driver:
         }
         self.finished = trio.Event()
         self.reconciler: Reconciler | None = None
+        self._missing_since: float | None = None
 
     async def run(self) -> None:
         """Until cancelled, or an error that only a person can mend."""
@@ -110,13 +114,23 @@ class Driver:
         while True:
             try:
                 view = await self._next_view()
-            except ChainUnreachable as error:
+                gone = view.member(ctx.store.me) is None and await self._was_removed()
+            except SwarmError as error:
+                # Not only silence: a node that is behind or ill says that there is no contract, and other things.
                 _log.warning("%s (trying again)", error)
                 ctx.emit("chain_unreachable", ctx.view.round, error=str(error))
                 await trio.sleep(CHAIN_RETRY)
             else:
+                if gone:
+                    raise _no_member(ctx.store.me)
                 if view != ctx.view:
                     self._take_view(view)
+
+    async def _was_removed(self) -> bool:
+        """Whether this member, of whom the view tells nothing, left or was expelled: else its enrolment itself may have
+        been reorganised away."""
+        me = await self._ctx.contract.member(self._ctx.store.me)
+        return me.term > 0 and me.status in (Status.NONE, Status.BARRED)
 
     async def _next_view(self) -> View:
         """The next state; a wake-up (gossip, an own transaction) makes it look at once."""
@@ -128,12 +142,17 @@ class Driver:
 
     def _take_view(self, view: View) -> None:
         ctx = self._ctx
-        before, ctx.view = ctx.view, view
         me = view.member(ctx.store.me)
-        if me is None or me.status in (Status.NONE, Status.BARRED):
-            raise NotAMember(
-                f"0x{ctx.store.me.hex()} is no longer a member of this swarm.", "Ask its members for an invitation."
-            )
+        if me is None and self._missing_since is None:
+            self._missing_since = trio.current_time()
+        if me is not None:
+            self._missing_since = None
+        since = self._missing_since
+        if (me is not None and me.status in (Status.NONE, Status.BARRED)) or (
+            since is not None and trio.current_time() >= since + MISSING_PATIENCE
+        ):
+            raise _no_member(ctx.store.me)
+        before, ctx.view = ctx.view, view
         if before.members != view.members:
             ctx.admit()
         if (before.round, before.phase) != (view.round, view.phase):
@@ -153,9 +172,13 @@ class Driver:
                 try:
                     for multiaddrs in (await ctx.contract.addresses()).values():
                         ctx.know(multiaddrs)
-                except ChainUnreachable as error:
+                except SwarmError as error:
                     _log.info("no bootstrap records: %s", error)
             with trio.move_on_after(BOOTSTRAP_INTERVAL):
                 members = ctx.view.members
                 while [m.address for m in members] == [m.address for m in ctx.view.members]:
                     await ctx.changed()
+
+
+def _no_member(me: Address) -> NotAMember:
+    return NotAMember(f"0x{me.hex()} is no longer a member of this swarm.", "Ask its members for an invitation.")

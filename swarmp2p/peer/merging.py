@@ -52,8 +52,8 @@ class Merging:
         self._built: dict[Digest, _Built] = {}
         self._unwanted: set[Digest] = set()
         """Files that were held, but not wanted, when last collected."""
-        self._wanted_in: dict[Digest, int] = {}
-        """For audits: files and the last round in which they were wanted."""
+        self._wanted_in: dict[Digest, tuple[int, int]] = {}
+        """For audits and reorganisations: files, and the last round and chain block in which they were wanted."""
         self._leaf_lists: dict[Digest, bytes] = {}
         """Leaf lists of slices of the sealed round that were fetched."""
         self._own_chunks: dict[tuple[Digest, Bitmap], set[int]] = {}
@@ -118,8 +118,8 @@ class Merging:
                 own |= set(ctx.store.round.roots.values())
             here = ctx.content.digests() - own
             recent = {name for name in ctx.content.assemblies() if int(name.split("-")[1]) >= oldest}
-            audited = self._for_audits(action.digests, here)
-            ctx.content.collect(action.digests | own | (here - self._unwanted) | audited, recent)
+            longer = self._kept_longer(action.digests, here)
+            ctx.content.collect(action.digests | own | (here - self._unwanted) | longer, recent)
             return here - action.digests
 
         async with ctx.own_update:
@@ -127,14 +127,21 @@ class Merging:
         ctx.store.held &= action.digests | {ctx.view.head}
         self._built = {d: built for d, built in self._built.items() if int(built.assembly.split("-")[1]) >= oldest}
 
-    def _for_audits(self, wanted: frozenset[Digest], here: set[Digest]) -> set[Digest]:
-        """Files that were wanted within the last `keep_rounds` rounds. Which rounds an earlier run wanted them in is not
-        known: what it left counts from now on."""
-        rounds, now = self._ctx.knobs.keep_rounds, self._ctx.view.round
-        if not rounds:
+    def _kept_longer(self, wanted: frozenset[Digest], here: set[Digest]) -> set[Digest]:
+        """Files that were wanted within the last `keep_rounds` rounds, for audits, or the last `confirmations` blocks, since
+        a reorganisation of these would make them wanted again. When an earlier run wanted them is not known: what it left
+        counts from now on."""
+        knobs, now = self._ctx.knobs, (self._ctx.view.round, self._ctx.view.block_number)
+        if not knobs.keep_rounds and not knobs.confirmations:
             return set()
+        oldest_round = now[0] - knobs.keep_rounds if knobs.keep_rounds else now[0] + 1
+        oldest_block = now[1] - knobs.confirmations
         known = dict.fromkeys(here, now) | self._wanted_in | dict.fromkeys(wanted, now)
-        self._wanted_in = {digest: last for digest, last in known.items() if last >= now - rounds}
+        self._wanted_in = {
+            digest: (round_, block)
+            for digest, (round_, block) in known.items()
+            if round_ >= oldest_round or block >= oldest_block
+        }
         return set(self._wanted_in)
 
     # ---- updates of others

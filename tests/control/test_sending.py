@@ -1,7 +1,6 @@
 """Transactions that meet trouble on their way: lost answers, crashes, nonces taken by others, nodes that fail."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,8 @@ from swarmp2p.control.fees import MAX_FEE, FeeOracle, Fees
 from swarmp2p.control.rpc import NodeError, RpcClient
 from swarmp2p.core.errors import ChainUnreachable, ConfigError, TransactionFailed, WrongChain
 from swarmp2p.journal import Journal
+from tests.control.fake_node import node
 from tests.control.swarm_on_chain import Swarm, swarm
-
-Answers = Callable[[str, dict[str, Any]], Any]
-
-
-def node(answers: Answers) -> httpx.MockTransport:
-    """A node that answers by function: a result, or an httpx error or NodeError to raise or report."""
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.read())
-        answer = answers(str(request.url.host), body)
-        if isinstance(answer, httpx.HTTPError):
-            raise answer
-        if isinstance(answer, httpx.Response):
-            return answer
-        if isinstance(answer, NodeError):
-            error = {"code": answer.code, "message": answer.message}
-            return httpx.Response(200, json={"jsonrpc": "2.0", "id": body["id"], "error": error})
-        return httpx.Response(200, json={"jsonrpc": "2.0", "id": body["id"], "result": answer})
-
-    return httpx.MockTransport(handle)
 
 
 class Lossy(httpx.AsyncBaseTransport):
@@ -194,8 +174,13 @@ async def test_each_node_is_asked_for_its_chain() -> None:
         return "0x2" if body["method"] == "eth_chainId" else "0x7"
 
     async with RpcClient(["http://a", "http://b"], chain_id=1, transport=node(answers)) as rpc:
+        with pytest.raises(ChainUnreachable, match="http://b: it serves the chain 2"):
+            await rpc.block_number()
+    async with RpcClient(["http://b"], chain_id=1, transport=node(answers)) as rpc:
         with pytest.raises(WrongChain, match="http://b"):
             await rpc.block_number()
+    async with RpcClient(["http://b", "http://c"], chain_id=2, transport=node(answers)) as rpc:
+        assert await rpc.block_number() == 7
 
 
 async def test_polls_where_there_is_no_long_poll(autojump_clock: trio.abc.Clock) -> None:
@@ -245,21 +230,26 @@ def test_urls_are_checked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "price", "tip", "expected"),
+    ("base", "price", "tip", "balance", "expected"),
     [
-        ("0x0", "0x0", "0x3b9aca00", {"type": 2, "maxFeePerGas": 0, "maxPriorityFeePerGas": 0}),
-        ("0x64", "0x6e", "0xa", {"type": 2, "maxFeePerGas": 210, "maxPriorityFeePerGas": 10}),
-        (None, "0x5", "0xa", {"gasPrice": 5}),
-        (None, "0x0", "0xa", {"gasPrice": 0}),
+        ("0x0", "0x0", "0x3b9aca00", "0x0", {"type": 2, "maxFeePerGas": 0, "maxPriorityFeePerGas": 0}),
+        ("0x0", "0xa", "0xa", "0x0", {"type": 2, "maxFeePerGas": 0, "maxPriorityFeePerGas": 0}),  # anvil, without money
+        ("0x0", "0xa", "0xa", "0x1", {"type": 2, "maxFeePerGas": 10, "maxPriorityFeePerGas": 10}),
+        ("0x64", "0x6e", "0xa", "0x0", {"type": 2, "maxFeePerGas": 210, "maxPriorityFeePerGas": 10}),
+        (None, "0x5", "0xa", "0x0", {"gasPrice": 5}),
+        (None, "0x0", "0xa", "0x0", {"gasPrice": 0}),
     ],
 )
-async def test_fees_for_free_paid_and_legacy_chains(base: Any, price: str, tip: str, expected: dict[str, int]) -> None:
+async def test_fees_for_free_paid_and_legacy_chains(
+    base: Any, price: str, tip: str, balance: str, expected: dict[str, int]
+) -> None:
     def answers(host: str, body: dict[str, Any]) -> Any:
         block = {} if base is None else {"baseFeePerGas": base}
-        return {"eth_getBlockByNumber": block, "eth_gasPrice": price, "eth_maxPriorityFeePerGas": tip}[body["method"]]
+        known = {"eth_getBlockByNumber": block, "eth_gasPrice": price, "eth_maxPriorityFeePerGas": tip}
+        return balance if body["method"] == "eth_getBalance" else known[body["method"]]
 
     async with RpcClient(["http://a"], transport=node(answers)) as rpc:
-        assert (await FeeOracle(rpc).fees()).fields() == expected
+        assert (await FeeOracle(rpc, bytes(20)).fees()).fields() == expected
 
 
 async def test_absurd_fees_are_refused() -> None:
@@ -268,6 +258,6 @@ async def test_absurd_fees_are_refused() -> None:
 
     async with RpcClient(["http://a"], transport=node(answers)) as rpc:
         with pytest.raises(TransactionFailed, match="gwei"):
-            await FeeOracle(rpc).fees()
-    raised = Fees(None, 100, 8).raised()
-    assert (raised.cap, raised.tip) == (126, 11)
+            await FeeOracle(rpc, bytes(20)).fees()
+    raised = Fees(None, 100, 8).raised(Fees(None, 120, 20))
+    assert (raised.cap, raised.tip) == (126, 20)

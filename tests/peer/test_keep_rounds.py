@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import trio
 
+from swarmp2p.core.config import Knobs
 from swarmp2p.core.history import Updated
 from swarmp2p.core.types import Digest
 from swarmp2p.testing.memory_swarm import MEMORY_KNOBS, MemorySwarm, open_memory_swarm
@@ -45,7 +46,16 @@ def updates(swarm: MemorySwarm) -> dict[int, set[Digest]]:
 
 @pytest.mark.parametrize(("keep_rounds", "kept_from"), [(0, ROUNDS), (2, ROUNDS - 3), (ROUNDS, 1)])
 async def test_updates_stay_for_so_many_rounds_longer(tmp_path: Path, keep_rounds: int, kept_from: int) -> None:
-    knobs = replace(MEMORY_KNOBS, keep_rounds=keep_rounds)
+    await check_kept(tmp_path, replace(MEMORY_KNOBS, keep_rounds=keep_rounds), kept_from)
+
+
+@pytest.mark.parametrize(("confirmations", "kept_from"), [(8, ROUNDS - 3), (1000, 1)])
+async def test_updates_stay_for_so_many_blocks_longer(tmp_path: Path, confirmations: int, kept_from: int) -> None:
+    """A round of two members takes three or four blocks here."""
+    await check_kept(tmp_path, replace(MEMORY_KNOBS, confirmations=confirmations), kept_from)
+
+
+async def check_kept(tmp_path: Path, knobs: Knobs, kept_from: int) -> None:
     start: dict[str, Any] = {"mean": np.zeros(3, np.float32)}
     async with open_memory_swarm(start, NAMES, rounds=ROUNDS, folder=tmp_path, seed=3, knobs=knobs) as swarm:
         await run(swarm, restart_after=2)

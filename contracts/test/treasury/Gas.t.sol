@@ -4,12 +4,13 @@ pragma solidity 0.8.30;
 import {ISwarmTreasury} from "../../src/interfaces/ISwarmTreasury.sol";
 import {TreasuryTest} from "./TreasuryTest.sol";
 
+/// @dev Exact gas of whole transactions, with cold storage.
 contract TreasuryGasTest is TreasuryTest {
-    event GasUsed(string what, uint256 members, uint256 gas);
+    event Measured(string what, uint256 members, uint256 gas);
 
     function used(string memory what, uint256 members, uint256 limit) private {
         uint256 gas = vm.lastCallGas().gasTotalUsed;
-        emit GasUsed(what, members, gas);
+        emit Measured(what, members, gas);
         vm.assertTrue(gas <= limit, what);
     }
 
@@ -29,6 +30,7 @@ contract TreasuryGasTest is TreasuryTest {
         used("claim", members, 120_000);
     }
 
+    /// forge-config: default.isolate = true
     function testSettle() public {
         measure(4, 200_000);
         measure(16, 500_000);
@@ -36,6 +38,7 @@ contract TreasuryGasTest is TreasuryTest {
         measure(256, 7_000_000);
     }
 
+    /// forge-config: default.isolate = true
     function testFund() public {
         start();
         fund(0, 1000);

@@ -25,7 +25,7 @@ from eth.vm.spoof import SpoofTransaction
 from eth_keys.datatypes import PrivateKey
 from eth_keys.exceptions import BadSignature
 from eth_utils.exceptions import ValidationError
-from rlp.exceptions import RLPException  # type: ignore[import-untyped]
+from rlp.exceptions import RLPException
 
 from swarmp2p.control.chain.store import BlockStore, FolderLock
 from swarmp2p.core.errors import ConfigError

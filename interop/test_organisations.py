@@ -1,0 +1,172 @@
+"""Six organisations found a swarm on a chain of four validators, are paid, and expel one of them, while nodes die.
+
+All that they do, they do by the command line, each with a home, a manifest and a process of its own.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from interop.mean_learner import genesis
+from interop.organisations import Organisation, swarmp2p
+from interop.test_geth import missing_geth, network
+from swarmp2p.control.contract import SwarmContract
+from swarmp2p.control.geth import GethNetwork
+from swarmp2p.control.manifest_file import load_manifest
+from swarmp2p.control.rpc import RpcClient
+from swarmp2p.control.treasury import Treasury, deploy_token
+from swarmp2p.core.types import Phase
+from swarmp2p.core.view import View
+from swarmp2p.identity import Key
+from swarmp2p.merge.tensors import write_weights
+
+pytestmark = pytest.mark.skipif(missing_geth(), reason="geth is not built: run tools/geth")
+
+MEMBERS, FOUNDERS, ROUNDS = 6, 3, 10
+SUPPLY, POOL, PER_ROUND, STAKE = 1_000_000, 20_000, 1_001, 50
+"""The pot does not divide by the number of members, so that there is dust."""
+VALIDATOR_DIES, NODE_DIES, EXPULSION = 3, 5, 7
+"""Rounds in which things happen."""
+VICTIM = 4
+"""Who is expelled."""
+LIMIT = 240.0
+
+DRAFT = """
+name = "six organisations"
+purpose = "To show that organisations can run a swarm by themselves."
+[chain]
+rpc = {rpc}
+[model]
+file = "genesis.safetensors"
+[members]
+founders = {founders}
+invite_signatures = 2
+initial = {members}
+[rounds]
+sync_interval = 2
+max_rounds = {rounds}
+[timing]
+interval = 1
+collect_timeout = 60
+grace = 4
+merge_timeout = 60
+[rewards]
+token = "{token}"
+policy = "equal"
+per_round = {per_round}
+attester_share = 0.1
+min_stake = {stake}
+unstake_delay = 0
+[local]
+leader_timeout = 6.0
+fetch_timeout = 3.0
+slack = 1.0
+stagger = 1.0
+linger = 20.0
+"""
+
+
+@dataclass
+class Story:
+    """The chain, the organisations, and an observer without a key of weight."""
+
+    net: GethNetwork
+    folder: Path
+    organisations: list[Organisation]
+    contract: SwarmContract
+    treasury: Treasury
+
+    async def state(self, condition: Callable[[View], bool]) -> View:
+        """Wait for a state of the contract."""
+        view = await self.contract.state()
+        while not condition(view):
+            for organisation in self.organisations:
+                code = None if organisation.process is None else organisation.process.poll()
+                ended = view.phase is Phase.STOPPED or organisation.index_of(self.organisations) == VICTIM
+                assert code is None or ended, "".join(organisation.errors)
+            view = await self.contract.wait_for_change(view, 5.0)
+        return view
+
+
+async def command(*arguments: str | Path) -> str:
+    """A command, beside others."""
+    return await trio.to_thread.run_sync(lambda: swarmp2p(*arguments))
+
+
+async def all_of(*actions: Callable[[], Any]) -> None:
+    async with trio.open_nursery() as nursery:
+        for action in actions:
+            nursery.start_soon(action)
+
+
+@asynccontextmanager
+async def founded(folder: Path) -> AsyncIterator[Story]:
+    """The swarm is founded, its pool is funded, and everybody is invited."""
+    made = [await trio.to_thread.run_sync(Organisation.make, folder / f"org{number}") for number in range(MEMBERS)]
+    first = made[0]
+    write_weights(genesis(), folder / "genesis.safetensors")
+    async with network(folder / "chain") as net, RpcClient(net.urls, chain_id=net.chain_id) as rpc:
+        accounts = [bytes.fromhex(organisation.address[2:]) for organisation in made]
+        for account in accounts:
+            await net.fund(account)
+        token = await deploy_token(rpc, net.purse.secret, "Play money", "PLAY", SUPPLY, net.purse.address)
+        draft = folder / "draft.toml"
+        names = [organisation.address for organisation in made[:FOUNDERS]]
+        draft.write_text(
+            DRAFT.format(
+                rpc=quoted(net.urls), founders=quoted(names), members=MEMBERS, rounds=ROUNDS, token="0x" + token.hex(),
+                per_round=PER_ROUND, stake=STAKE,
+            )
+        )  # fmt: skip
+        agreements = [folder / f"agreement{number}.json" for number in (1, 2)]
+        for file, organisation in zip(agreements, made[1:FOUNDERS], strict=True):
+            await command("agree", draft, "--home", organisation.home, "--out", file, "--yes")
+        swarm = folder / "swarm.toml"
+        options = [part for file in agreements for part in ("--agreement", file)]
+        await command("found", draft, "--home", first.home, "--out", swarm, *options)
+        manifest = load_manifest(swarm)
+        assert manifest.rewards is not None
+        for number, organisation in enumerate(made):
+            # Each has another node of its own; the last one's dies with nobody else's.
+            own = net.rpc_nodes[0] if number == MEMBERS - 1 else net.nodes[1 + number % (len(net.nodes) - 1)]
+            urls = [own.url, *(url for url in net.urls if url != own.url)]
+            organisation.take_manifest(swarm.read_text(), urls)
+        treasury = Treasury(rpc, manifest.rewards.treasury, net.purse.secret)
+        money = await treasury.token()
+        for account in accounts:
+            await money.transfer(account, STAKE + (POOL if account == accounts[0] else 0))
+        contract = SwarmContract(rpc, manifest.contract, Key.generate().secret)
+        yield Story(net, folder, made, contract, treasury)
+        for organisation in made:
+            await trio.to_thread.run_sync(organisation.stop)
+
+
+async def enrol(story: Story, number: int) -> None:
+    """Two founders sign, the invitee joins and puts in its stake."""
+    organisation, (one, two) = story.organisations[number], story.organisations[:2]
+    file = story.folder / f"invitation{number}.json"
+    await command("invite", one.manifest, organisation.address, "--home", one.home, "--max-weight", "10", "--out", file)
+    await command("invite", two.manifest, "--home", two.home, "--sign", file)
+    await command("join", organisation.manifest, "--home", organisation.home, "--invitation", file)
+
+
+async def expel(story: Story) -> None:
+    """One proposes, three more sign; their running peers pass it on, and one of them has it carried out."""
+    victim = story.organisations[VICTIM]
+    first, *others = story.organisations[:4]
+    said = await command("vote", "expel", first.manifest, victim.address, "--home", first.home, "--slash")
+    id_ = said.partition(":")[0]
+    for organisation in others:
+        with trio.fail_after(30):
+            while not (organisation.home / "papers" / f"{id_}.json").exists():
+                await trio.sleep(0.2)
+        await command("vote", "sign", organisation.manifest, id_, "--home", organisation.home)
+
+
+def quoted(names: list[str]) -> str:
+    return "[" + ", ".join(f'"{name}"' for name in names) + "]"
