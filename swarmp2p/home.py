@@ -15,6 +15,7 @@ from swarmp2p.journal import Journal
 KEY_FILE = "key"
 CONTENT_FOLDER = "content"
 PAPERS_FOLDER = "papers"
+RECEIPTS_FILE = "receipts.sqlite"
 """Invitations and ballots; other processes may put some in while a peer runs."""
 
 

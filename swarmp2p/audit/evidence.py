@@ -50,6 +50,8 @@ def by_round(records: Iterable[Record]) -> dict[int, RoundEvidence]:
         if isinstance(record, Enrolled):
             members[record.address] = record
             continue
+        if not isinstance(record, Opened | Updated | Sealed | Merged):
+            continue
         current = rounds.setdefault(record.round, RoundEvidence(record.round))
         if isinstance(record, Opened):
             current.opened = record

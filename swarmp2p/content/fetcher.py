@@ -1,8 +1,10 @@
 """The asking side of the content exchange: gets files, ranges and slices from whoever has them, each leaf verified."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -64,6 +66,8 @@ class Fetcher:
         self._busy: dict[tuple[Digest, int], trio.Event] = {}
         self._liars: dict[Address, float] = {}
         self._slow: set[Address] = set()
+        self.received: defaultdict[Address, int] = defaultdict(int)
+        """Bytes of chunks that came from each source and proved right."""
 
     def distrusted(self) -> set[Address]:
         """Peers that sent wrong bytes lately and are not asked now."""
@@ -243,9 +247,7 @@ class Fetcher:
             for peer in sources:
                 asked[peer] = "was being asked"
                 try:
-                    result = await self._attempt(
-                        peer, lambda stream: Lane(pull, stream, self._limits, self._offload).run()
-                    )
+                    result = await self._attempt(peer, partial(self._use_lane, pull, peer))
                 except SwarmError as error:  # of our own store: no other source would help
                     fatal.append(error)
                     scope.cancel()
@@ -261,6 +263,13 @@ class Fetcher:
             raise fatal[0]
         if not pull.finished:
             raise self._unavailable(f"{pull.left} chunks of {pull.target.object.hex()}", asked)
+
+    async def _use_lane(self, pull: Pull, peer: Address, stream: Stream) -> bool:
+        lane = Lane(pull, stream, self._limits, self._offload)
+        try:
+            return await lane.run()
+        finally:
+            self.received[peer] += lane.received
 
     @staticmethod
     def _unavailable(what: str, asked: dict[Address, str]) -> ContentUnavailable:

@@ -138,6 +138,7 @@ class Lane:
         self._unwritten: set[int] = set()
         self._failure: Exception | None = None
         self.delivered = 0
+        self.received = 0
 
     async def run(self) -> bool:
         """Pull until nothing is left that this source has. False if it had none of what is wanted."""
@@ -211,6 +212,7 @@ class Lane:
                     return
                 self._unwritten.discard(index)
                 self.delivered += 1
+                self.received += len(data)
                 self._pull.done(index)
 
     async def _send(self, data: bytes) -> None:

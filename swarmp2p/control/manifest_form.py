@@ -107,7 +107,7 @@ FORM: Form = {
         "per_round": Key(_amount, default=0),
         "attester_share": Key(number(0, 1), default=0.0),
         "min_stake": Key(_amount, default=0),
-        "unstake_delay": Key(integer(0, 10 * 365 * 86_400), default=7 * 86_400),
+        "unstake_delay": Key(integer(0, 365 * 86_400), default=7 * 86_400),
         "treasury": Key(_address, optional=True),
     },
     "agreement": {"signatures": Key(list_of(hex_bytes(65, "a signature"), 64), default=())},

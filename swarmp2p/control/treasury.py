@@ -71,15 +71,23 @@ class Treasury:
         (address,) = await self._read("swarm")
         return _bytes(address)
 
-    async def totals(self) -> Totals:
-        """The pool, and the sums over all accounts."""
-        (values,) = await self._read("totals")
+    async def totals(self, block: int | None = None) -> Totals:
+        """The pool, and the sums over all accounts; at a recent chain block, or now."""
+        (values,) = await _read(self._rpc, "SwarmTreasury", self.address, "totals", block=_tag(block))
         return Totals(*values)
 
     async def account_of(self, account: Address) -> Account:
         """What one account has here."""
         (values,) = await self._read("accountOf", _hex(account))
         return Account(*values)
+
+    async def accounts_of(self, accounts: Sequence[Address], block: int | None = None) -> dict[Address, Account]:
+        """What each of these accounts has here; at a recent chain block, or now."""
+        function = self._artefact.functions["accountOf"]
+        calls = [{"to": _hex(self.address), "data": _hex(function.encode(_hex(account)))} for account in accounts]
+        outputs = await self._rpc.batch([("eth_call", [call, _tag(block)]) for call in calls])
+        found = (function.decode(_bytes(output))[0] for output in outputs)
+        return {account: Account(*values) for account, values in zip(accounts, found, strict=True)}
 
     async def token(self) -> "Token":
         """Its token."""
@@ -169,7 +177,7 @@ class Token:
         return int((await self._read("allowance", _hex(owner), _hex(spender)))[0])
 
     async def symbol(self) -> str:
-        """Its short name, and 18 zeros or so are in `decimals`."""
+        """Its short name. Raises WrongChain, as `decimals` does, if it has none: the standard leaves it to tokens."""
         return str((await self._read("symbol"))[0])
 
     async def decimals(self) -> int:
@@ -230,11 +238,13 @@ async def _deploy(
     return receipt.contract
 
 
-async def _read(rpc: RpcClient, contract: str, address: Address, name: str, *arguments: Any) -> tuple[Any, ...]:
+async def _read(
+    rpc: RpcClient, contract: str, address: Address, name: str, *arguments: Any, block: str = "latest"
+) -> tuple[Any, ...]:
     function = artefact(contract).functions[name]
     call = {"to": _hex(address), "data": "0x" + function.encode(*arguments).hex()}
     try:
-        output = bytes.fromhex((await rpc.call("eth_call", call, "latest"))[2:])
+        output = bytes.fromhex((await rpc.call("eth_call", call, block))[2:])
     except NodeError as error:
         raise WrongChain(
             f"What is at {_hex(address)} refuses {name}(): {error.message}.", "Check the address and the RPC URL."
@@ -253,6 +263,10 @@ def _settlement_tuples(settlements: Sequence[Settlement]) -> list[tuple[Any, ...
         (each.round, [(_hex(entry.account), entry.index, entry.digest, entry.weight) for entry in each.entries])
         for each in settlements
     ]
+
+
+def _tag(block: int | None) -> str:
+    return "latest" if block is None else hex(block)
 
 
 def _hex(data: bytes) -> str:

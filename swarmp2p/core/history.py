@@ -1,10 +1,12 @@
-"""What a swarm's chain tells of the past: the contract's events that matter to lineage, in the chain's order, with the
-words of the transactions that caused them (docs/protocol.md, sections 1 and 4)."""
+"""What a swarm's chain tells of the past: the contract's events that matter to lineage and pay, in the chain's order, with
+the words of the transactions that caused them (docs/protocol.md, sections 1 and 4)."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from swarmp2p.core.types import Address, Bitmap, Digest
+from swarmp2p.core.types import Address, Bitmap, Digest, ReportFlag, StopReason
+
+_NO_REPORT = ReportFlag(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Updated:
     weight: int
     call: SubmitCall | None
     """None: the transaction went to another contract, that called this one."""
+    flags: ReportFlag = _NO_REPORT
+    """Of the report on the head that rode along, if one did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +89,65 @@ class Merged:
     """None: the transaction went to another contract, that called this one."""
 
 
-Record: TypeAlias = Enrolled | Opened | Updated | Sealed | Merged
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A member left, in this round."""
+
+    round: int
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Expelled:
+    """A member was barred for good by a vote."""
+
+    round: int
+    """That of its first expulsion: from it on its updates are not paid."""
+    address: Address
+    slash: bool
+    """Its stake is forfeit."""
+    banned: bool
+    """Its update of this round is forced out of the merge."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """The head is an older one again; the round ended without a merge."""
+
+    round: int
+    to_round: int
+    """Round that merged it; 0: the genesis."""
+    head: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """A stopped swarm trains on from its best model; `round` is the last one before."""
+
+    round: int
+    head: Digest
+    max_rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The swarm stopped."""
+
+    round: int
+    reason: StopReason
+    head: Digest
+    best: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A report on the last head, after STOPPED."""
+
+    head: Digest
+    address: Address
+    flags: ReportFlag
+
+
+Record: TypeAlias = (
+    Enrolled | Opened | Updated | Sealed | Merged | Left | Expelled | RolledBack | Reopened | Stopped | Reported
+)

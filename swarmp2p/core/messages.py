@@ -69,6 +69,16 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """ "I got so many bytes of content from this member in this round." Whoever signs it is the one who received."""
+
+    round: int
+    server: Address
+    size: int
+    """Bytes of chunks that proved right; `bytes` in the typed message."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hint:
     """ "I submitted this update": a wake-up, never evidence."""
 

@@ -1,9 +1,10 @@
-"""What the money layer speaks of: the treasury's terms, accounts and settlements (ISwarmTreasury, field for field).
+"""What the money layer speaks of: the treasury's terms, accounts, settlements and events (ISwarmTreasury, field for field).
 
 Amounts are whole numbers of the token's smallest unit.
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from swarmp2p.core.types import Address, Digest
 
@@ -79,3 +80,88 @@ class Statement:
     slices: tuple[Digest, ...]
     mask: int
     signature: bytes
+
+
+# What happened in a treasury, in the chain's order.
+
+
+@dataclass(frozen=True, slots=True)
+class Funded:
+    """Somebody paid into the pool."""
+
+    account: Address
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Staked:
+    """A stake grew."""
+
+    account: Address
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnstakeRequested:
+    """A stake may be withdrawn from this Unix time on."""
+
+    account: Address
+    unstake_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unstaked:
+    """A stake was paid back."""
+
+    account: Address
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slashed:
+    """A stake was taken into the pool."""
+
+    account: Address
+    amount: int
+    proven: bool
+    """For two signatures that contradict each other, else by vote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """What one member earned in a round. Those of a round come before its `Settled`."""
+
+    round: int
+    account: Address
+    share: int
+    """By the policy."""
+    bonus: int
+    """Its part of the attesters' share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A round's money was shared: `paid` of `pot` is owed to its members now."""
+
+    round: int
+    pot: int
+    paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What was owed to an account was paid."""
+
+    account: Address
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """What was left of what an account had paid in went back to it."""
+
+    account: Address
+    amount: int
+
+
+MoneyRecord: TypeAlias = Funded | Staked | UnstakeRequested | Unstaked | Slashed | Earned | Settled | Claimed | Refunded

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from swarmp2p.core.messages import Attestation, Claim, Invite, Objection, Vote
+from swarmp2p.core.messages import Attestation, Claim, Invite, Objection, Receipt, Vote
 from swarmp2p.core.types import Address, Digest, Keccak, word
 
 NAME = "swarmp2p"
@@ -24,9 +24,10 @@ INVITE_TYPE = (
     b"Invite(address invitee,uint24 term,uint32 maxWeight,uint40 expires,uint128 stake,bytes32 purpose,uint40 deadline)"
 )
 VOTE_TYPE = b"Vote(uint8 kind,address target,uint32 arg,uint32 ballot,uint40 deadline)"
+RECEIPT_TYPE = b"Receipt(uint32 round,address server,uint64 bytes)"
 
 
-Typed: TypeAlias = Attestation | Claim | Objection | Invite | Vote
+Typed: TypeAlias = Attestation | Claim | Objection | Invite | Vote | Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,8 @@ def struct_hash(body: Typed, keccak: Keccak) -> Digest:
             + body.purpose
             + word(body.deadline)
         )
+    if isinstance(body, Receipt):
+        return keccak(keccak(RECEIPT_TYPE) + word(body.round) + padded(body.server) + word(body.size))
     return keccak(
         keccak(VOTE_TYPE)
         + word(body.kind)

@@ -7,7 +7,7 @@ import dag_cbor
 from dag_cbor.encoding.err import CBORError
 
 from swarmp2p.core.errors import MessageRefused
-from swarmp2p.core.messages import Attestation, Claim, Hint, Invite, Objection, RoundMessage, Vote
+from swarmp2p.core.messages import Attestation, Claim, Hint, Invite, Objection, Receipt, RoundMessage, Vote
 from swarmp2p.core.types import Reason, VoteKind
 from swarmp2p.network.interface import MAX_MESSAGE, PREFIX, Stream
 
@@ -18,6 +18,7 @@ MAX_SLICES = 16
 MAX_ROUND = 2**32 - 1
 MAX_BITMAP_BYTES = 32
 MAX_TIME = 2**40 - 1
+MAX_SIZE = 2**64 - 1
 
 SignedBody: TypeAlias = tuple[RoundMessage, bytes]
 
@@ -80,6 +81,24 @@ def decode_decision(data: bytes) -> tuple[Invite | Vote, bytes]:
         _integer(fields[4], MAX_TIME), stake, _bytes(fields[6], 32), _integer(fields[7], MAX_TIME),
     )  # fmt: skip
     return invite, _bytes(fields[8], 65)
+
+
+def encode_receipt(body: Receipt, signature: bytes) -> bytes:
+    """A signed receipt."""
+    return dag_cbor.encode(["receipt", body.round, body.server, body.size, signature])
+
+
+def decode_receipt(data: bytes) -> tuple[Receipt, bytes]:
+    """What `encode_receipt` wrote.
+
+    Raises:
+        MessageRefused: anything else, also what is well-formed but not in the one canonical form.
+    """
+    fields = _decode_list(data)
+    if len(fields) != 5 or fields[0] != "receipt":
+        raise MessageRefused("Not a receipt.")
+    body = Receipt(_integer(fields[1], MAX_ROUND), _bytes(fields[2], 20), _integer(fields[3], MAX_SIZE))
+    return body, _bytes(fields[4], 65)
 
 
 def decode_message(data: bytes) -> SignedBody | Hint:

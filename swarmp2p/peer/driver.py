@@ -16,6 +16,7 @@ from swarmp2p.identity import keccak256
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.decisions import Decisions
 from swarmp2p.peer.merging import Merging
+from swarmp2p.peer.metering import Metering
 from swarmp2p.peer.prefetch import Prefetch
 from swarmp2p.peer.reconcile import Reconciler
 from swarmp2p.peer.talk import Talk
@@ -79,6 +80,7 @@ class Driver:
             nursery.start_soon(self.talk.run)
             nursery.start_soon(self.decisions.run)
             nursery.start_soon(Prefetch(self._ctx).run)
+            nursery.start_soon(Metering(self._ctx).run)
             self.reconciler = Reconciler(nursery, self._carry_out, self._ctx.wake, FATAL)
             while True:
                 await self._once(self.reconciler)

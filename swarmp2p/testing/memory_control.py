@@ -9,7 +9,22 @@ from swarmp2p.audit.evidence import Evidence
 from swarmp2p.control.interface import Control, Receipt, RoundResult
 from swarmp2p.core.config import Config
 from swarmp2p.core.errors import TransactionFailed
-from swarmp2p.core.history import Enrolled, FinalizeCall, Merged, Opened, Record, Sealed, SubmitCall, Updated
+from swarmp2p.core.history import (
+    Enrolled,
+    Expelled,
+    FinalizeCall,
+    Left,
+    Merged,
+    Opened,
+    Record,
+    Reopened,
+    Reported,
+    RolledBack,
+    Sealed,
+    Stopped,
+    SubmitCall,
+    Updated,
+)
 from swarmp2p.core.messages import Attestation, Invite, Signed, Vote
 from swarmp2p.core.typed import Domain, domain_separator, signing_digest
 from swarmp2p.core.types import Address, Bitmap, Digest, ReportFlag
@@ -21,6 +36,14 @@ MEMORY_CHAIN_ID = 1337
 MEMORY_CONTRACT: Address = b"\xc0" * 20
 NOBODY: Address = bytes(20)
 """Stands for whoever an invalid signature names."""
+_PLAIN: dict[str, Callable[[tuple[Any, ...]], Record]] = {
+    "Left": lambda args: Left(args[1], args[0]),
+    "Expelled": lambda args: Expelled(args[1], args[0], args[2], args[3]),
+    "RolledBack": lambda args: RolledBack(*args),
+    "Reopened": lambda args: Reopened(*args),
+    "Stopped": lambda args: Stopped(*args),
+    "Reported": lambda args: Reported(args[0], args[1], ReportFlag(args[3])),
+}
 
 
 class MemoryChain:
@@ -71,12 +94,14 @@ class MemoryChain:
                 self._records.append(Sealed(*args))
             elif event.name == "Updated":
                 assert isinstance(sent, SubmitCall)
-                self._records.append(Updated(args[0], args[1], args[2], args[3], args[4], sent))
+                self._records.append(Updated(args[0], args[1], args[2], args[3], args[4], sent, ReportFlag(args[6])))
             elif event.name == "Merged":
                 assert isinstance(sent, FinalizeCall)
                 self._records.append(
                     Merged(args[0], args[1], args[2], args[3], args[4], block.number, block.timestamp, sent)
                 )
+            elif event.name in _PLAIN:
+                self._records.append(_PLAIN[event.name](args))
         self._recorded = len(model.events)
 
     def result(self, round_: int) -> RoundResult:

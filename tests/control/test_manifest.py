@@ -129,7 +129,7 @@ _rewards = st.builds(
     per_round=_amounts,
     attester_share=st.integers(0, 10_000).map(lambda bps: bps / 10_000),
     min_stake=_amounts,
-    unstake_delay=st.integers(0, 10 * 365 * DAY),
+    unstake_delay=st.integers(0, 365 * DAY),
 )
 
 

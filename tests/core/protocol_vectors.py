@@ -14,7 +14,7 @@ from typing import Any
 from swarmp2p.core.config import Config
 from swarmp2p.core.coverage import coverage, covers
 from swarmp2p.core.election import leaders, permutation, round_seed, worker
-from swarmp2p.core.messages import Attestation, Claim, Invite, Objection, Vote
+from swarmp2p.core.messages import Attestation, Claim, Invite, Objection, Receipt, Vote
 from swarmp2p.core.slices import chunk_range, leaders_in_force, slice_digest
 from swarmp2p.core.stopping import judge
 from swarmp2p.core.threshold import inclusion_floor, sealable, threshold
@@ -153,6 +153,8 @@ def typed() -> dict[str, Any]:
     invite = Invite(random.randbytes(20), 3, 2**32 - 1, 2**40 - 1, 2**128 - 1, random.randbytes(32), 1_900_000_000)
     vote = Vote(VoteKind.EXPEL_AND_SLASH, random.randbytes(20), 9, 11, 1_900_000_000)
 
+    receipt = Receipt(7, vote.target, 2**64 - 1)
+
     def signed(body: Typed, **fields: Any) -> dict[str, Any]:
         digest = signing_digest(body, separator, keccak256)
         return fields | {
@@ -217,6 +219,7 @@ def typed() -> dict[str, Any]:
         "vote": signed(
             vote, kind=vote.kind, target=hexed(vote.target), arg=vote.arg, ballot=vote.ballot, deadline=vote.deadline
         ),
+        "receipt": signed(receipt, round=receipt.round, server=hexed(receipt.server), bytes=hexed(receipt.size)),
         "inputs": {"seed": hexed(first), "submissions": chain},
     }  # fmt: skip
 

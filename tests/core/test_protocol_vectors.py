@@ -16,7 +16,7 @@ def test_the_files_are_current(name: str) -> None:
 def test_signatures_are_the_signers() -> None:
     content = json.loads((FOLDER / "typed.json").read_text())
     signer = bytes.fromhex(content["signer"][2:])
-    for name in ("attestation", "abort", "claim", "objection", "invite", "vote"):
+    for name in ("attestation", "abort", "claim", "objection", "invite", "vote", "receipt"):
         message = content[name]
         assert recover(bytes.fromhex(message["digest"][2:]), bytes.fromhex(message["signature"][2:])) == signer
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmp2p.core import typed
-from swarmp2p.core.messages import Attestation, Claim, Invite, Objection, Vote
+from swarmp2p.core.messages import Attestation, Claim, Invite, Objection, Receipt, Vote
 from swarmp2p.core.typed import Domain, Typed, domain_separator, first_inputs, next_inputs, signing_digest
 from swarmp2p.core.types import NO_DIGEST, Reason, VoteKind, word
 from swarmp2p.identity import keccak256
@@ -27,7 +27,8 @@ claims = st.builds(Claim, uint(32), words, uint(256), uint(8), words)
 objections = st.builds(Objection, uint(32), words, uint(8), st.sampled_from(Reason), uint(32))
 invites = st.builds(Invite, accounts, uint(24), uint(32), uint(40), uint(128), words, uint(40))
 votes = st.builds(Vote, st.sampled_from(VoteKind), accounts, uint(32), uint(32), uint(40))
-bodies: st.SearchStrategy[Typed] = st.one_of(attestations, claims, objections, invites, votes)
+receipts = st.builds(Receipt, uint(32), accounts, uint(64))
+bodies: st.SearchStrategy[Typed] = st.one_of(attestations, claims, objections, invites, votes, receipts)
 domains = st.builds(Domain, uint(64), accounts, words)
 
 TYPES = {
@@ -36,8 +37,9 @@ TYPES = {
     Objection: typed.OBJECTION_TYPE,
     Invite: typed.INVITE_TYPE,
     Vote: typed.VOTE_TYPE,
+    Receipt: typed.RECEIPT_TYPE,
 }
-NAMES = {"maxWeight": "max_weight"}
+NAMES = {"maxWeight": "max_weight", "bytes": "size"}
 
 
 def fields_of(declaration: bytes) -> list[dict[str, str]]:

@@ -1,0 +1,115 @@
+"""Receipts among peers: each signs, at the end of a round, how many bytes it got from whom, and keeps what others signed.
+
+Nothing depends on them: a lost receipt is a number that is too small in `swarmp2p meter`. See rewards/receipts.py.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Mapping
+
+import trio
+
+from swarmp2p.core.errors import MessageRefused, SwarmError
+from swarmp2p.core.messages import Receipt
+from swarmp2p.core.types import Address, Phase, Status
+from swarmp2p.home import RECEIPTS_FILE
+from swarmp2p.network.interface import topic_name
+from swarmp2p.network.wire import decode_receipt, encode_receipt
+from swarmp2p.peer.context import Context
+from swarmp2p.rewards.receipts import ReceiptStore, SignedReceipt, sign_receipt, verify_receipt
+
+MOST_RECEIPTS = 512
+"""Of one member about one round: it has at most 255 others to tell of, and says the last round in pieces."""
+PLAUSIBLE = 4
+"""Times that all updates and two models may be needed in a round, with what is fetched twice because somebody is slow."""
+LATE = 2
+"""Rounds that a receipt may be behind."""
+
+_log = logging.getLogger(__name__)
+
+
+class Metering:
+    """One peer's receipts, given and taken."""
+
+    def __init__(self, context: Context) -> None:
+        self._ctx = context
+        self._topic = topic_name(context.manifest.chain_id, context.manifest.contract, "receipts")
+        self._round = context.view.round
+        self._start: dict[Address, int] = dict(context.fetcher.received)
+        """What had come before this round."""
+        self._signed: dict[Address, int] = {}
+        self._heard: dict[Address, tuple[int, int]] = {}
+        """Of each author: the latest round that it told of, and how many receipts of that round came."""
+
+    async def run(self) -> None:
+        """Until cancelled. A file that cannot be used ends it, and not the peer."""
+        store: ReceiptStore | None = None
+        try:
+            store = await trio.to_thread.run_sync(ReceiptStore, self._ctx.home.path / RECEIPTS_FILE)
+            incoming = self._ctx.host.subscribe(self._topic, self._valid)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._give, store)
+                async for _, data in incoming:
+                    await self._take(store, data)
+        except* (SwarmError, sqlite3.Error, OSError) as errors:
+            _log.warning("no receipts any more: %s", errors.exceptions[0])
+        finally:
+            if store is not None:
+                store.close()
+
+    # ---- given
+
+    async def _give(self, store: ReceiptStore) -> None:
+        ctx = self._ctx
+        while True:
+            changed, view, received = ctx.change(), ctx.view, dict(ctx.fetcher.received)
+            if view.round != self._round or view.phase is Phase.STOPPED:
+                await self._sign(store, received)
+            if view.round != self._round:
+                self._round, self._start = view.round, received
+                self._signed.clear()
+            await changed.wait()
+
+    async def _sign(self, store: ReceiptStore, received: Mapping[Address, int]) -> None:
+        """Sign what came in this round, as far as it is more than was signed before."""
+        ctx = self._ctx
+        for server, total in sorted(received.items()):
+            size = total - self._start.get(server, 0)
+            if size > self._signed.get(server, 0) and ctx.view.member(server) is not None:
+                self._signed[server] = size
+                signed = sign_receipt(Receipt(self._round, server, size), ctx.key, ctx.domain)
+                await trio.to_thread.run_sync(store.add, signed)
+                await ctx.host.publish(self._topic, encode_receipt(signed.body, signed.signature))
+
+    # ---- taken
+
+    def _valid(self, author: Address, data: bytes) -> bool:
+        """Passed on only if its author signed it, about another member and a round of now, and it is plausible."""
+        try:
+            receipt = self._checked(data)
+        except MessageRefused as refusal:
+            _log.info("refused a receipt of 0x%s: %s", author.hex(), refusal)
+            return False
+        body, view, config = receipt.body, self._ctx.view, self._ctx.config
+        if receipt.client != author or not view.round - LATE <= body.round <= view.round + 1:
+            return False
+        if body.size > PLAUSIBLE * (len(view.members) + 2) * max(config.size, config.update_size):
+            return False
+        latest, count = self._heard.get(author, (0, 0))
+        if body.round > latest:
+            latest, count = body.round, 0
+        self._heard[author] = (latest, count + 1)
+        return count < MOST_RECEIPTS
+
+    def _checked(self, data: bytes) -> SignedReceipt:
+        body, signature = decode_receipt(data)
+        allowed = (Status.IDLE, Status.ACTIVE)
+        members = {member.address for member in self._ctx.view.members if member.status in allowed}
+        return verify_receipt(body, signature, self._ctx.domain, members)
+
+    async def _take(self, store: ReceiptStore, data: bytes) -> None:
+        try:
+            receipt = self._checked(data)
+        except MessageRefused:  # its author or its server has left meanwhile
+            return
+        await trio.to_thread.run_sync(store.add, receipt)

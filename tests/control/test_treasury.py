@@ -1,0 +1,314 @@
+"""The treasury's client and the money of whole rounds, against the real contracts on an embedded chain."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+from eth_abi.abi import encode
+
+from swarmp2p.control.abi_codec import artefact
+from swarmp2p.control.history import read_history
+from swarmp2p.control.sender import Sender
+from swarmp2p.control.treasury import Treasury, deploy_token, deploy_treasury
+from swarmp2p.control.treasury_history import read_treasury_history
+from swarmp2p.core.errors import ConfigError, TransactionFailed, WrongChain
+from swarmp2p.core.history import Expelled, Left, Reopened, RolledBack, Stopped
+from swarmp2p.core.messages import Attestation
+from swarmp2p.core.money import (
+    Claimed,
+    Earned,
+    Funded,
+    Refunded,
+    Settled,
+    Slashed,
+    Staked,
+    Statement,
+    Terms,
+    Unstaked,
+    UnstakeRequested,
+)
+from swarmp2p.core.typed import signing_digest
+from swarmp2p.core.types import NO_ADDRESS, StopReason, VoteKind
+from swarmp2p.identity import Key, keccak256
+from swarmp2p.peer.founding import check_founded
+from swarmp2p.rewards.ledger import Ledger
+from swarmp2p.rewards.policy import policy_of
+from swarmp2p.rewards.settlement import RoundPay, Why, batches, expulsions, predict, unsettled
+from tests.control.paid_swarm import SUPPLY, PaidSwarm, paid_swarm
+
+
+async def foretold(swarm: PaidSwarm) -> tuple[RoundPay, ...]:
+    """What the rounds that are not settled will pay."""
+    last = await swarm.rpc.block_number()
+    records = await read_history(swarm.rpc, swarm.manifest.contract, last)
+    totals = await swarm.treasury(0).totals()
+    settlements = unsettled(records, totals.settled_round)
+    results = {each.round: await swarm.contract(0).result(each.round) for each in settlements}
+    terms, policy = await swarm.treasury(0).terms(), policy_of(swarm.rewards.policy)
+    return predict(settlements, results, expulsions(records), terms, policy, totals.pool)
+
+
+async def settle(swarm: PaidSwarm, member: int = 0) -> tuple[RoundPay, ...]:
+    """Settle all that there is, and hold the contract to what was foretold. Gives that."""
+    pays = await foretold(swarm)
+    treasury = swarm.treasury(member)
+    before = {key.address: (await treasury.account_of(key.address)).owed for key in swarm.keys}
+    records = await read_history(swarm.rpc, swarm.manifest.contract, await swarm.rpc.block_number())
+    settled_round = (await treasury.totals()).settled_round
+    for batch in batches(unsettled(records, settled_round), settled_round):
+        await treasury.settle(batch)
+    for key in swarm.keys:
+        owed = sum(pay.total for each in pays for pay in each.pays if pay.account == key.address)
+        assert (await treasury.account_of(key.address)).owed - before[key.address] == owed
+    await check_books(swarm)
+    return pays
+
+
+async def check_books(swarm: PaidSwarm) -> None:
+    """Events, storage and the token agree to the last unit."""
+    treasury = swarm.treasury(0)
+    records = await read_treasury_history(swarm.rpc, treasury.address, await swarm.rpc.block_number())
+    ledger, totals = Ledger(records), await treasury.totals()
+    assert (ledger.pool, ledger.owed, ledger.staked) == (totals.pool, totals.owed, totals.staked)
+    for account in ledger.accounts:
+        assert ledger.account(account) == await treasury.account_of(account)
+    assert totals.pool + totals.owed + totals.staked == await swarm.balance(treasury.address)
+    holders = [*(key.address for key in swarm.keys), treasury.address]
+    assert sum([await swarm.balance(holder) for holder in holders]) == SUPPLY
+
+
+def reasons(pay: RoundPay, swarm: PaidSwarm) -> list[Why | None]:
+    """By member."""
+    found = {each.account: each.why for each in pay.pays}
+    return [found.get(key.address) for key in swarm.keys]
+
+
+async def test_rounds_are_paid_as_foretold(tmp_path: Path) -> None:
+    with trio.fail_after(120):
+        async with paid_swarm(tmp_path, 3, policy="weight", attester_share=0.1, min_stake=50) as swarm:
+            treasury = swarm.treasury(0)
+            await treasury.fund(2500)
+            for member in range(3):
+                await swarm.enrol(member)
+            assert await check_founded(swarm.rpc, swarm.manifest, swarm.contract(1)) == swarm.manifest.config()
+            assert await swarm.play([0, 1, 2], [0, 1]) == 1
+            assert await swarm.play([0, 1, 2], [1, 2], without=[2]) == 2
+            first, second = await settle(swarm, 2)
+            # 100 for the two that attested, the rest by weight 10 : 11 : 12, rounded down.
+            assert [(each.share, each.bonus) for each in first.pays] == [(272, 50), (300, 50), (327, 0)]
+            assert (first.pot, first.paid) == (1000, 999)
+            # Left out of the merge, its attestation earns nothing either.
+            assert [(each.share, each.bonus) for each in second.pays] == [(428, 0), (471, 100), (0, 0)]
+            assert reasons(second, swarm) == [None, None, Why.EXCLUDED]
+            # Who was left out is not waited for, and comes first so as to be in.
+            await swarm.play([2, 0, 1], [0, 1])
+            await swarm.play([0, 1, 2], [0, 1])
+            third, fourth = await settle(swarm)
+            assert third.pot == 2500 - 999 - 999
+            # What rounding left is too little for anybody to get a unit of it.
+            assert (third.paid, fourth.pot, fourth.paid) == (500, 2, 0)
+            assert reasons(fourth, swarm) == [Why.NO_SHARE] * 3
+            for member in (1, 2):
+                owed = (await treasury.account_of(swarm.keys[member].address)).owed
+                await swarm.treasury(member).claim()
+                assert await swarm.balance(swarm.keys[member].address) == owed
+            with pytest.raises(TransactionFailed) as caught:
+                await swarm.treasury(1).claim()
+            assert caught.value.error == "NothingOwed"
+            await check_books(swarm)
+            records = await read_treasury_history(swarm.rpc, treasury.address, await swarm.rpc.block_number())
+            assert records[0] == Funded(swarm.keys[0].address, 2500)
+            assert [each for each in records if isinstance(each, Staked)] == [Staked(k.address, 50) for k in swarm.keys]
+            assert next(each for each in records if isinstance(each, Settled)) == Settled(1, 1000, 999)
+            assert Earned(1, swarm.keys[0].address, 272, 50) in records
+            assert len([each for each in records if isinstance(each, Claimed)]) == 2
+
+
+async def test_who_is_expelled_is_not_paid(tmp_path: Path) -> None:
+    with trio.fail_after(120):
+        async with paid_swarm(tmp_path, 4, min_stake=50, unstake_delay=1000) as swarm:
+            addresses = [key.address for key in swarm.keys]
+            await swarm.treasury(0).fund(10_000)
+            for member in range(4):
+                await swarm.enrol(member)
+            await swarm.submit(0, 1, 2, 3)
+            await swarm.vote(VoteKind.EXPEL, [0, 1, 2], 3)  # after the seal: its update stays
+            await swarm.merge([0, 1])
+            await swarm.submit(2)
+            await swarm.vote(VoteKind.EXPEL, [0, 1], 2)  # before the seal: its update is forced out
+            await swarm.vote(VoteKind.EXPEL_AND_SLASH, [0, 1], 2)
+            await swarm.submit(0, 1)
+            await swarm.merge([0, 1])
+            first, second = await settle(swarm)
+            assert reasons(first, swarm) == [None, None, None, Why.EXPELLED]
+            assert [each.total for each in first.pays] == [333, 333, 333, 0]
+            assert reasons(second, swarm) == [None, None, Why.BANNED, None]
+            assert [each.total for each in second.pays] == [0, 500, 500]
+
+            pool = (await swarm.treasury(0).totals()).pool
+            await swarm.treasury(1).slash(addresses[2])
+            assert (await swarm.treasury(0).totals()).pool == pool + 50
+            with pytest.raises(TransactionFailed) as caught:
+                await swarm.treasury(2).withdraw_stake()
+            assert caught.value.error == "NothingToWithdraw"
+            with pytest.raises(TransactionFailed) as caught:
+                await swarm.treasury(1).request_unstake()
+            assert caught.value.error == "StillAMember"
+            await swarm.treasury(3).request_unstake()
+            with pytest.raises(TransactionFailed) as caught:
+                await swarm.treasury(3).withdraw_stake()
+            assert caught.value.error == "TooEarly"
+            swarm.wall.now += 1001
+            await swarm.treasury(3).withdraw_stake()
+            assert await swarm.balance(addresses[3]) == 50
+            await swarm.contract(1).leave()
+            await check_books(swarm)
+
+            last = await swarm.rpc.block_number()
+            records = await read_history(swarm.rpc, swarm.manifest.contract, last)
+            assert [each for each in records if isinstance(each, Expelled | Left)] == [
+                Expelled(1, addresses[3], False, False),
+                Expelled(2, addresses[2], False, True),
+                Expelled(2, addresses[2], True, False),
+                Left(3, addresses[1]),
+            ]
+            money = await read_treasury_history(swarm.rpc, swarm.rewards.treasury, last)
+            kinds = UnstakeRequested | Unstaked | Slashed
+            asked, slashed = swarm.wall.now - 1, [each for each in money if isinstance(each, kinds)]
+            assert slashed[0] == Slashed(addresses[2], 50, False)
+            assert isinstance(slashed[1], UnstakeRequested)
+            assert 0 <= asked - slashed[1].unstake_at <= 10
+            assert slashed[2] == Unstaked(addresses[3], 50)
+
+
+async def test_after_the_end_the_rest_goes_back(tmp_path: Path) -> None:
+    with trio.fail_after(120):
+        async with paid_swarm(tmp_path, 3, min_stake=50) as swarm:
+            addresses = [key.address for key in swarm.keys]
+            await swarm.treasury(0).fund(2000)
+            for member in range(3):
+                await swarm.enrol(member)
+            await swarm.play([0, 1, 2], [0, 1])
+            await settle(swarm)
+            await (await swarm.treasury(0).token()).transfer(addresses[1], 500)
+            await swarm.treasury(1).fund(500)
+            await swarm.play([0, 1, 2], [0, 1])
+            await swarm.vote(VoteKind.ROLLBACK, [0, 1], arg=1)
+            await swarm.vote(VoteKind.STOP, [0, 1])
+            with pytest.raises(TransactionFailed) as caught:
+                await swarm.treasury(1).refund()
+            assert caught.value.error == "NotRefundable"
+            await settle(swarm)
+            # 1001 and 500 were in the pool, and 999 of it were paid.
+            left = [(await swarm.treasury(0).account_of(address)).refundable for address in addresses]
+            assert left == [1001 * 502 // 1501, 500 * 502 // 1501, 0]
+            await swarm.treasury(1).refund()
+            assert await swarm.balance(addresses[1]) == left[1]
+            await swarm.treasury(2).withdraw_stake()
+            await swarm.treasury(2).claim()
+            assert await swarm.balance(addresses[2]) == 50 + 333 + 333
+            await check_books(swarm)
+            await swarm.vote(VoteKind.REOPEN, [0, 1], arg=9)
+            await swarm.play([0, 1, 2], [0, 1])
+            (pay,) = await settle(swarm)
+            assert (pay.round, pay.pot) == (5, 502 - left[1])
+            last = await swarm.rpc.block_number()
+            records = await read_history(swarm.rpc, swarm.manifest.contract, last)
+            view = await swarm.contract(0).state()
+            first = (await swarm.contract(0).result(1)).merged
+            assert [each for each in records if isinstance(each, RolledBack | Stopped | Reopened)] == [
+                RolledBack(3, 1, first),
+                Stopped(4, StopReason.VOTE, first, first),
+                Reopened(4, first, 9),
+            ]
+            assert view.round == 6
+            money = await read_treasury_history(swarm.rpc, swarm.rewards.treasury, last)
+            assert Refunded(addresses[1], left[1]) in money
+
+
+async def test_a_contradiction_costs_the_stake(tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with paid_swarm(tmp_path, 2, min_stake=50) as swarm:
+            for member in range(2):
+                await swarm.enrol(member)
+            await swarm.submit(0, 1)
+            view = await swarm.contract(0).state()
+
+            def says(merged: bytes) -> Statement:
+                slices = (merged,)
+                body = Attestation(view.round, view.inputs, 0, merged, slices, 1)
+                signature = swarm.keys[1].sign(signing_digest(body, swarm.domain, keccak256))
+                return Statement(True, view.round, view.inputs, 0, 0, bytes(32), merged, slices, 1, signature)
+
+            one, other = says(b"\1" * 32), says(b"\2" * 32)
+            with pytest.raises(TransactionFailed) as caught:
+                await swarm.treasury(0).prove_contradiction(one, one, 0)
+            assert caught.value.error == "NoContradiction"
+            await swarm.treasury(0).prove_contradiction(one, other, 0)
+            account = await swarm.treasury(0).account_of(swarm.keys[1].address)
+            assert (account.stake, account.forfeit) == (0, True)
+            await check_books(swarm)
+            # What was slashed can be earned only: nobody gets it back.
+            assert (await swarm.treasury(0).totals()).pool == 50
+            assert (await swarm.treasury(0).account_of(swarm.keys[0].address)).refundable == 0
+
+
+async def test_other_contracts_are_refused(tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with paid_swarm(tmp_path, 1, f=0, min_updates=1) as swarm:
+            rpc, secret, rewards = swarm.rpc, swarm.keys[0].secret, swarm.rewards
+            terms = await swarm.treasury(0).terms()
+            swarm_address = swarm.manifest.contract
+            await swarm.treasury(0).check(swarm_address, terms, "equal")
+
+            async def refused(treasury: bytes, terms: Terms, policy: str, match: str) -> None:
+                with pytest.raises(WrongChain, match=match):
+                    await Treasury(rpc, treasury, secret).check(swarm_address, terms, policy)
+
+            await refused(rewards.treasury, terms, "weight", 'not that of the reward policy "weight"')
+            await refused(rewards.treasury, replace(terms, per_round=1), "equal", "not that of a swarm's treasury")
+            await refused(swarm_address, terms, "equal", "not that of a swarm's treasury")
+            await refused(swarm.keys[0].address, terms, "equal", "There is no contract")
+            unbound = await deploy_treasury(rpc, secret, terms, "0x" + terms.policy.hex())
+            await refused(unbound, terms, "equal", "belongs to another swarm")
+            with pytest.raises(TransactionFailed) as caught:
+                await Treasury(rpc, unbound, secret).bind(swarm_address)
+            assert caught.value.error == "CannotBind"
+            greedy = replace(terms, policy=terms.token)
+            address = await deploy_treasury(rpc, secret, greedy, "0x" + terms.token.hex())
+            await refused(address, greedy, "equal", 'not that of the reward policy "equal"')
+
+            # A contract that only answers like the treasury of this swarm, and a manifest that leads to it.
+            compiled = artefact("SwarmTreasury")
+            values = [("0x" + terms.token.hex(), "0x" + terms.policy.hex(), 1000, 0, terms.unstake_delay)]
+            data = compiled.bytecode[:-1] + bytes([compiled.bytecode[-1] ^ 1]) + encode(compiled.constructor, values)
+            receipt = await Sender(rpc, secret, compiled).send("deploy", None, data)
+            assert receipt.contract is not None
+            await refused(receipt.contract, terms, "equal", "not that of a swarm's treasury")
+            changed = replace(swarm.manifest, rewards=replace(rewards, per_round=10**6))
+            with pytest.raises(WrongChain, match="another manifest"):
+                await check_founded(rpc, changed, swarm.contract(0))
+
+
+async def test_money_that_is_not_there(tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with paid_swarm(tmp_path, 2) as swarm:
+            poor = swarm.treasury(1)
+            with pytest.raises(TransactionFailed, match=r"has less than 7 of the token .* Give it some") as caught:
+                await poor.fund(7)
+            assert caught.value.error == "InsufficientBalance"
+            with pytest.raises(TransactionFailed) as caught:
+                await poor.claim()
+            assert caught.value.error == "NothingOwed"
+            token = await poor.token()
+            assert (await token.symbol(), await token.decimals()) == ("SWM", 18)
+            nowhere = Terms(Key.from_seed("nobody").address, NO_ADDRESS, 0, 0, 0)
+            with pytest.raises(ConfigError, match="no token"):
+                await deploy_treasury(swarm.rpc, swarm.keys[0].secret, nowhere, "equal")
+            terms = replace(await poor.terms(), unstake_delay=366 * 86_400)
+            with pytest.raises(TransactionFailed, match="BadTerms"):
+                await deploy_treasury(swarm.rpc, swarm.keys[0].secret, terms, "equal")
+            other = await deploy_token(swarm.rpc, swarm.keys[0].secret, "Other", "O", 5, swarm.keys[1].address)
+            with pytest.raises(WrongChain, match="refuses totals"):
+                await Treasury(swarm.rpc, other, swarm.keys[1].secret).totals()
