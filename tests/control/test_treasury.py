@@ -302,6 +302,10 @@ async def test_money_that_is_not_there(tmp_path: Path) -> None:
                 await poor.claim()
             assert caught.value.error == "NothingOwed"
             token = await poor.token()
+            # An approval that an earlier try left is no obstacle.
+            await (await swarm.treasury(0).token()).approve(poor.address, 3)
+            await swarm.treasury(0).fund(7)
+            assert await token.allowance(swarm.keys[0].address, poor.address) == 0
             assert (await token.symbol(), await token.decimals()) == ("SWM", 18)
             nowhere = Terms(Key.from_seed("nobody").address, NO_ADDRESS, 0, 0, 0)
             with pytest.raises(ConfigError, match="no token"):
