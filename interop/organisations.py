@@ -6,11 +6,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 LISTEN = "/ip4/127.0.0.1/tcp/0"
 
@@ -32,6 +31,7 @@ class Organisation:
     process: subprocess.Popen[str] | None = None
     said: list[dict[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    _readers: list[threading.Thread] = field(default_factory=list)
 
     @classmethod
     def make(cls, folder: Path) -> Self:
@@ -65,16 +65,28 @@ class Organisation:
         self.process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        for stream, lines in ((self.process.stdout, self._heard), (self.process.stderr, self.errors.append)):
-            threading.Thread(target=lambda stream=stream, lines=lines: [lines(line) for line in stream]).start()
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        for stream, take in ((self.process.stdout, self._heard), (self.process.stderr, self.errors.append)):
+            reader = threading.Thread(target=_read, args=(stream, take))
+            reader.start()
+            self._readers.append(reader)
 
     def _heard(self, line: str) -> None:
         self.said.append(json.loads(line))
 
+    def must_live(self) -> None:
+        """Raise AssertionError with what it said if its process has ended."""
+        code = None if self.process is None else self.process.poll()
+        assert code is None, f"{self.address} ended with {code}: {''.join(self.errors)}"
+
     def wait(self, limit: float) -> int:
         """Its exit code."""
         assert self.process is not None
-        return self.process.wait(limit)
+        code = self.process.wait(limit)
+        for reader in self._readers:
+            reader.join()
+        return code
 
     def stop(self) -> None:
         """End it, however it is."""
@@ -84,16 +96,15 @@ class Organisation:
                 self.process.wait(15)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait()
+        if self.process is not None:
+            self.wait(15)
 
     def last(self, kind: str) -> dict[str, Any] | None:
         """The last line of this kind that it said."""
         return next((line for line in reversed(self.said) if line["kind"] == kind), None)
 
 
-def until(condition: Any, limit: float, what: str) -> None:
-    """Wait for a condition that other processes bring about."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {limit:.0f} s: {what}"
-        time.sleep(0.1)
+def _read(stream: IO[str], take: Callable[[str], object]) -> None:
+    with stream:
+        for line in stream:
+            take(line)

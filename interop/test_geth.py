@@ -35,7 +35,7 @@ PATIENCE = 30.0
 """Seconds within which what is awaited has to come, on a machine with other work."""
 
 
-def _missing() -> bool:
+def missing_geth() -> bool:
     try:
         find_geth()
     except ConfigError:
@@ -43,7 +43,7 @@ def _missing() -> bool:
     return False
 
 
-pytestmark = pytest.mark.skipif(_missing(), reason="geth is not built: run tools/geth")
+pytestmark = pytest.mark.skipif(missing_geth(), reason="geth is not built: run tools/geth")
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ All that they do, they do by the command line, each with a home, a manifest and 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import trio
 from interop.mean_learner import genesis
 from interop.organisations import Organisation, swarmp2p
 from interop.test_geth import missing_geth, network
+from swarmp2p.content.unixfs import cid
 from swarmp2p.control.contract import SwarmContract
 from swarmp2p.control.geth import GethNetwork
 from swarmp2p.control.manifest_file import load_manifest
@@ -85,10 +87,9 @@ class Story:
         """Wait for a state of the contract."""
         view = await self.contract.state()
         while not condition(view):
-            for organisation in self.organisations:
-                code = None if organisation.process is None else organisation.process.poll()
-                ended = view.phase is Phase.STOPPED or organisation.index_of(self.organisations) == VICTIM
-                assert code is None or ended, "".join(organisation.errors)
+            for number, organisation in enumerate(self.organisations):
+                if number != VICTIM and view.phase is not Phase.STOPPED:
+                    organisation.must_live()
             view = await self.contract.wait_for_change(view, 5.0)
         return view
 
@@ -138,8 +139,8 @@ async def founded(folder: Path) -> AsyncIterator[Story]:
             organisation.take_manifest(swarm.read_text(), urls)
         treasury = Treasury(rpc, manifest.rewards.treasury, net.purse.secret)
         money = await treasury.token()
-        for account in accounts:
-            await money.transfer(account, STAKE + (POOL if account == accounts[0] else 0))
+        shares = {account: STAKE + (POOL if account == accounts[0] else 0) for account in accounts}
+        await all_of(*(partial(money.transfer, account, share) for account, share in shares.items()))
         contract = SwarmContract(rpc, manifest.contract, Key.generate().secret)
         yield Story(net, folder, made, contract, treasury)
         for organisation in made:
@@ -170,3 +171,39 @@ async def expel(story: Story) -> None:
 
 def quoted(names: list[str]) -> str:
     return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+
+async def test_ten_rounds_with_money_an_expulsion_and_dying_nodes(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        async with founded(tmp_path) as story:
+            await all_of(*(partial(enrol, story, number) for number in range(MEMBERS)))
+            for number, organisation in enumerate(story.organisations):
+                organisation.start("interop.mean_learner:MeanLearner", float(number))
+            await story.state(lambda view: view.round >= VALIDATOR_DIES)
+            await story.net.kill(story.net.validators[0])
+            await story.state(lambda view: view.round >= NODE_DIES)
+            await story.net.kill(story.net.rpc_nodes[0])
+            await story.state(lambda view: view.round >= EXPULSION)
+            await expel(story)
+            view = await story.state(lambda view: view.phase is Phase.STOPPED)
+            assert view.merged_rounds == ROUNDS
+            await ended_with(story, view)
+
+
+async def ended_with(story: Story, view: View) -> None:
+    """All but the expelled one end by themselves, with the contract's head; it was told why it may not go on."""
+    head = str(cid(view.head, model_size(story)))
+    for number, organisation in enumerate(story.organisations):
+        code = await trio.to_thread.run_sync(lambda organisation=organisation: organisation.wait(60.0))
+        if number == VICTIM:
+            assert code == 1
+            assert "no longer a member" in "".join(organisation.errors)
+            continue
+        assert code == 0, "".join(organisation.errors)
+        stopped = organisation.last("stopped")
+        assert stopped is not None
+        assert (stopped["head"], stopped["reason"]) == (head, "max_rounds")
+
+
+def model_size(story: Story) -> int:
+    return load_manifest(story.organisations[0].manifest).size

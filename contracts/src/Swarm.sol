@@ -98,7 +98,7 @@ contract Swarm is SwarmMembers, SwarmVotes, SwarmViews {
         uint256 covered = CoverageLib.covered(levels, r.k);
         if (covered != CoverageLib.all(r.k)) revert NotCovered(CoverageLib.all(r.k) & ~covered);
         uint16 included = (submitted & ~excluded).count();
-        uint16 floor = StopLib.floorOfIncluded(r.count);
+        uint16 floor = StopLib.floorOfIncluded(r.count - banned.count());
         if (included < floor) revert TooFewIncluded(included, floor);
         _accept(r, submitted & ~excluded, excluded, merged, signers);
     }
@@ -142,8 +142,8 @@ contract Swarm is SwarmMembers, SwarmVotes, SwarmViews {
         if (l.mergedRounds < l.maxRounds) {
             _openNext(r);
         } else {
-            // The reports were on the old head.
-            _tally = Tally(_tally.threshold, 0, 0, 0, 0, 0, 0);
+            // The reports were on the old head; the roster stays what it was.
+            _tally = Tally(_tally.threshold, _tally.banned, 0, 0, 0, 0, 0);
             _stop(r, StopReason.MAX_ROUNDS);
             _round = r;
         }

@@ -53,7 +53,8 @@ abstract contract SwarmVotes is SwarmRounds {
         // Whoever left, or was only expelled, can still be kept from its stake.
         if (m.term == 0) revert NotAMember(account);
         if (m.standing == Status.BARRED && (e.slash || !slash)) revert MemberBarred(account);
-        if (e.round == 0) e.round = r.number;
+        // A round that is merged already is paid.
+        if (e.round == 0) e.round = r.phase == Phase.STOPPED ? r.number + 1 : r.number;
         e.slash = slash;
         _expulsions[account] = e;
         bool banned;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Swarm} from "../src/Swarm.sol";
 import {ISwarm} from "../src/interfaces/ISwarm.sol";
 import {BaseTest} from "./BaseTest.sol";
 
@@ -9,10 +8,6 @@ import {BaseTest} from "./BaseTest.sol";
 contract AdvanceTest is BaseTest {
     function setUp() public {
         start(4);
-    }
-
-    function advance() private {
-        swarm.advance(new uint8[](0));
     }
 
     function notDue() private {
@@ -38,7 +33,7 @@ contract AdvanceTest is BaseTest {
     }
 
     function testFirstRoundDoesNotSealBeforeInitialMembersEnrolled() public {
-        swarm = new Swarm(baseConfig(6));
+        swarm = deploy(baseConfig(6));
         for (uint256 i; i < 5; ++i) {
             enrol(i);
         }
@@ -292,7 +287,7 @@ contract AdvanceTest is BaseTest {
 
     function testGoesOnWithNobodyActive() public {
         ISwarm.Config memory c = baseConfig(4);
-        swarm = new Swarm(c);
+        swarm = deploy(c);
         for (uint256 i; i < 4; ++i) {
             enrol(i, uint40(START + 10));
         }

@@ -63,9 +63,14 @@ abstract contract BaseTest {
         }
     }
 
+    /// @dev By the compiled file: a copy of the contract in every test's bytecode would take minutes to compile.
+    function deploy(ISwarm.Config memory c) internal returns (Swarm) {
+        return Swarm(vm.deployCode("src/Swarm.sol:Swarm", abi.encode(c)));
+    }
+
     /// @dev Deploys and enrols the initial members: accounts 0 to n - 1, of which 0 to 2 are the founders.
     function start(ISwarm.Config memory c) internal {
-        swarm = new Swarm(c);
+        swarm = deploy(c);
         for (uint256 i; i < c.initialMembers; ++i) {
             enrol(i);
         }
@@ -105,6 +110,28 @@ abstract contract BaseTest {
         bytes[] memory signatures = invitedBy(invite, list(0, 1));
         vm.prank(account(i));
         swarm.enrol(invite, signatures, ADDRESSES);
+    }
+
+    /// @dev The next ballot, without a deadline.
+    function voteOn(ISwarm.VoteKind kind, address target, uint32 arg) internal view returns (ISwarm.Vote memory) {
+        return ISwarm.Vote(uint8(kind), target, arg, swarm.state().ballot, FOREVER);
+    }
+
+    function votedBy(ISwarm.Vote memory vote, uint256[] memory who) internal view returns (bytes[] memory s) {
+        s = new bytes[](who.length);
+        for (uint256 i; i < who.length; ++i) {
+            s[i] = signed(who[i], TypedLib.vote(vote));
+        }
+    }
+
+    /// @dev The other signature over the same content that curves allow, which ECDSA.recover of old took too.
+    function malleate(bytes memory signature) internal pure {
+        uint256 order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
+        assembly {
+            let at := add(signature, 64)
+            mstore(at, sub(order, mload(at)))
+        }
+        signature[64] = signature[64] == bytes1(uint8(27)) ? bytes1(uint8(28)) : bytes1(uint8(27));
     }
 
     function attestation(uint256 who, uint256 excluded, bytes32 merged, bytes32[] memory slices, uint256 mask)
@@ -178,6 +205,24 @@ abstract contract BaseTest {
         swarm.finalize(v.round, excluded, merged, slices, signatures);
     }
 
+    function leave(uint256 i) internal {
+        vm.prank(account(i));
+        swarm.leave();
+    }
+
+    function decide(ISwarm.Vote memory vote, uint256[] memory who) internal {
+        bytes[] memory signatures = votedBy(vote, who);
+        swarm.execute(vote, signatures);
+    }
+
+    function expel(uint256 i, uint256[] memory who) internal {
+        decide(voteOn(ISwarm.VoteKind.EXPEL, account(i), 0), who);
+    }
+
+    function advance() internal {
+        swarm.advance(new uint8[](0));
+    }
+
     /// @dev A whole round of members 0 to n - 1.
     function playRound(uint256 n, uint8 flags) internal {
         submitAll(n, flags);
@@ -216,6 +261,20 @@ abstract contract BaseTest {
         vm.expectRevert(abi.encodeWithSelector(selector, a));
     }
 
+    function refuses(ISwarm.Vote memory vote, uint256[] memory who, bytes memory reason) internal {
+        bytes[] memory signatures = votedBy(vote, who);
+        vm.expectRevert(reason);
+        swarm.execute(vote, signatures);
+    }
+
+    function tooFewVotes(uint256 votes, uint256 active) internal pure returns (bytes memory) {
+        return abi.encodeWithSelector(ISwarm.TooFewVotes.selector, votes, active);
+    }
+
+    function wrongPhase(ISwarm.Phase phase) internal pure returns (bytes memory) {
+        return abi.encodeWithSelector(ISwarm.WrongPhase.selector, phase);
+    }
+
     /* LISTS */
 
     function bound(uint256 x, uint256 low, uint256 high) internal pure returns (uint256) {
@@ -245,6 +304,11 @@ abstract contract BaseTest {
     function list(uint256 a, uint256 b, uint256 c) internal pure returns (uint256[] memory l) {
         l = new uint256[](3);
         (l[0], l[1], l[2]) = (a, b, c);
+    }
+
+    function list(uint256 a, uint256 b, uint256 c, uint256 d) internal pure returns (uint256[] memory l) {
+        l = new uint256[](4);
+        (l[0], l[1], l[2], l[3]) = (a, b, c, d);
     }
 
     function indexes(uint256 a) internal pure returns (uint8[] memory l) {

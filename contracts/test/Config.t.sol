@@ -9,13 +9,13 @@ contract ConfigTest is BaseTest {
     function testKeepsEveryField() public {
         ISwarm.Config memory c = baseConfig(4);
         c.patience = 7;
-        swarm = new Swarm(c);
+        swarm = deploy(c);
         vm.assertEq(abi.encode(swarm.config()), abi.encode(c));
     }
 
     function testFirstRound() public {
         ISwarm.Config memory c = baseConfig(4);
-        swarm = new Swarm(c);
+        swarm = deploy(c);
         ISwarm.View memory v = swarm.state();
         vm.assertEq(v.round, 1);
         phaseIs(ISwarm.Phase.COLLECTING);

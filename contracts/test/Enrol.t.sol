@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Swarm} from "../src/Swarm.sol";
 import {ISwarm} from "../src/interfaces/ISwarm.sol";
 import {BaseTest} from "./BaseTest.sol";
+
+/// @dev The part of a treasury that enrolling asks.
+contract StakesOnly {
+    mapping(address account => uint256 stake) public stakeOf;
+
+    function set(address account, uint256 stake) external {
+        stakeOf[account] = stake;
+    }
+}
 
 contract EnrolTest is BaseTest {
     function setUp() public {
@@ -120,7 +128,7 @@ contract EnrolTest is BaseTest {
     function testSignatureIsForThisDeployment() public {
         ISwarm.Invite memory invite = inviteFor(account(4));
         bytes[] memory s = invitedBy(invite, list(0, 1));
-        swarm = new Swarm(baseConfig(4));
+        swarm = deploy(baseConfig(4));
         refuses(ISwarm.TooFewInviters.selector, 0, 0);
         enrolWith(4, invite, s);
     }
@@ -128,13 +136,7 @@ contract EnrolTest is BaseTest {
     function testRefusesHighS() public {
         ISwarm.Invite memory invite = inviteFor(account(4));
         bytes[] memory s = invitedBy(invite, list(0, 1));
-        bytes memory high = s[1];
-        uint256 order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
-        assembly {
-            let at := add(high, 64)
-            mstore(at, sub(order, mload(at)))
-        }
-        high[64] = high[64] == bytes1(uint8(27)) ? bytes1(uint8(28)) : bytes1(uint8(27));
+        malleate(s[1]);
         refuses(ISwarm.TooFewInviters.selector, 1, 1);
         enrolWith(4, invite, s);
     }
@@ -231,6 +233,213 @@ contract EnrolTest is BaseTest {
         submit(255);
         submit(0);
         vm.assertEq(swarm.state().submitted, (1 << 255) | 1);
+    }
+
+    /* COMING BACK */
+
+    function testBackInTheSameRoundKeepsTheIndex() public {
+        submit(1);
+        leave(1);
+        enrol(1);
+        ISwarm.MemberView memory m = swarm.memberOf(account(1));
+        vm.assertEq(m.index, 1);
+        vm.assertEq(m.term, 2);
+        statusIs(1, ISwarm.Status.ACTIVE);
+        ISwarm.View memory v = swarm.state();
+        vm.assertEq(v.members.length, 4);
+        vm.assertEq(v.submitted, 2, "its update is still in");
+        vm.assertEq(v.waitFor, 15);
+        // One update a member and round, also for one that left in between.
+        vm.expectRevert(abi.encodeWithSelector(ISwarm.AlreadySubmitted.selector, account(1), 1));
+        vm.prank(account(1));
+        swarm.submitUpdate(1, keccak256("second"), 1, 0, 0);
+        submit(0);
+        submit(2);
+        submit(3);
+        merge(0);
+        // The index was not freed after all.
+        enrol(4);
+        vm.assertEq(swarm.memberOf(account(4)).index, 4);
+    }
+
+    function testBackInALaterRoundGetsAFreeIndex() public {
+        leave(3);
+        enrol(4);
+        vm.assertEq(swarm.memberOf(account(4)).index, 4, "not the one that is freed later");
+        submitAll(3, 0);
+        submit(4);
+        merge(0);
+        enrol(5);
+        vm.assertEq(swarm.memberOf(account(5)).index, 3, "somebody else's from now on");
+        enrol(3);
+        vm.assertEq(swarm.memberOf(account(3)).index, 5);
+        ISwarm.View memory v = swarm.state();
+        vm.assertEq(v.members.length, 6);
+        vm.assertEq(v.active, 63);
+        vm.assertEq(v.members[3].account, account(5));
+        vm.assertEq(v.members[5].account, account(3));
+        submit(3);
+        vm.assertEq(swarm.state().submitted, 32);
+        submit(5);
+        vm.assertEq(swarm.state().submitted, 40);
+    }
+
+    /// @dev Its old index was another's meanwhile, and is freed again: that one's to come back to.
+    function testBackAfterTheIndexIsFreedAgainByAnother() public {
+        leave(3);
+        sealThree();
+        merge(0);
+        enrol(4);
+        vm.assertEq(swarm.memberOf(account(4)).index, 3);
+        leave(4);
+        enrol(3);
+        vm.assertEq(swarm.memberOf(account(3)).index, 4);
+        vm.assertEq(swarm.state().active, 16 | 7);
+    }
+
+    function sealThree() private {
+        submitAll(3, 0);
+        passes(600);
+        advance();
+        passes(60);
+        advance();
+    }
+
+    function testAnOldInvitationDoesNotBringALeaverBack() public {
+        ISwarm.Invite memory invite = inviteFor(account(4));
+        bytes[] memory s = invitedBy(invite, list(0, 1));
+        enrolWith(4, invite, s);
+        leave(4);
+        refuses(ISwarm.WrongTerm.selector, 1);
+        enrolWith(4, invite, s);
+    }
+
+    function testBarredForGood() public {
+        ISwarm.Invite memory invite = inviteFor(account(3));
+        bytes[] memory s = invitedBy(invite, list(0, 1, 2));
+        expel(3, list(0, 1, 2));
+        refuses(ISwarm.MemberBarred.selector, account(3));
+        enrolWith(3, invite, s);
+        sealThree();
+        merge(0);
+        refuses(ISwarm.MemberBarred.selector, account(3));
+        enrolWith(3, invite, s);
+        // Nor one that had left before it was expelled.
+        leave(2);
+        expel(2, list(0, 1));
+        invite = inviteFor(account(2));
+        s = invitedBy(invite, list(0, 1));
+        refuses(ISwarm.MemberBarred.selector, account(2));
+        enrolWith(2, invite, s);
+    }
+
+    function testFullAgainOnlyFromTheNextRound() public {
+        for (uint256 i = 4; i < 256; ++i) {
+            enrol(i);
+        }
+        leave(200);
+        ISwarm.Invite memory invite = inviteFor(account(256));
+        bytes[] memory s = invitedBy(invite, list(0, 1));
+        refuses(ISwarm.SwarmFull.selector);
+        enrolWith(256, invite, s);
+        // Its own index is still there for the one that left.
+        enrol(200);
+        vm.assertEq(swarm.memberOf(account(200)).index, 200);
+        leave(77);
+        submitAll(4, 0);
+        passes(60);
+        advance();
+        merge(0);
+        enrol(256);
+        vm.assertEq(swarm.memberOf(account(256)).index, 77);
+    }
+
+    /* WHO INVITES */
+
+    /// @dev Two of three founders invite; with one key left, the members still can.
+    function testFoundersKeysLost() public {
+        submitAll(4, 0);
+        merge(0);
+        leave(0);
+        leave(1);
+        enrolledBy(4, list(2, 3));
+        vm.assertEq(swarm.state().active, 16 | 8 | 4);
+        ISwarm.Invite memory invite = inviteFor(account(5));
+        bytes[] memory s = invitedBy(invite, list(4));
+        refuses(ISwarm.TooFewInviters.selector, 0, 1);
+        enrolWith(5, invite, s);
+        enrolledBy(5, list(3, 4));
+        statusIs(5, ISwarm.Status.ACTIVE);
+    }
+
+    function enrolledBy(uint256 i, uint256[] memory who) private {
+        ISwarm.Invite memory invite = inviteFor(account(i));
+        enrolWith(i, invite, invitedBy(invite, who));
+    }
+
+    function testOfTwoMembersOneIsNoMajority() public {
+        leave(0);
+        leave(1);
+        ISwarm.Invite memory invite = inviteFor(account(4));
+        bytes[] memory s = invitedBy(invite, list(3));
+        refuses(ISwarm.TooFewInviters.selector, 0, 1);
+        enrolWith(4, invite, s);
+    }
+
+    function testTheLastMemberInvitesAlone() public {
+        leave(0);
+        leave(1);
+        leave(2);
+        enrolledBy(4, list(3));
+        statusIs(4, ISwarm.Status.ACTIVE);
+    }
+
+    function testWithoutMembersOnlyFoundersInvite() public {
+        for (uint256 i; i < 4; ++i) {
+            leave(i);
+        }
+        ISwarm.Invite memory invite = inviteFor(account(4));
+        bytes[] memory none = new bytes[](0);
+        refuses(ISwarm.TooFewInviters.selector, 0, 0);
+        enrolWith(4, invite, none);
+        // Founders that left, or never enrolled, still found.
+        enrol(4);
+        statusIs(4, ISwarm.Status.ACTIVE);
+    }
+
+    /* STAKES */
+
+    function testStake() public {
+        StakesOnly stakes = new StakesOnly();
+        ISwarm.Config memory c = baseConfig(4);
+        c.treasury = address(stakes);
+        start(c);
+        ISwarm.Invite memory invite = inviteFor(account(4));
+        invite.stake = 1000;
+        bytes[] memory s = invitedBy(invite, list(0, 1));
+        stakes.set(account(4), 999);
+        stakes.set(account(0), 5000);
+        refuses(ISwarm.StakeMissing.selector, 999, 1000);
+        enrolWith(4, invite, s);
+        stakes.set(account(4), 1000);
+        enrolWith(4, invite, s);
+        statusIs(4, ISwarm.Status.ACTIVE);
+        // An invitation that asks for none needs none.
+        enrol(5);
+        statusIs(5, ISwarm.Status.ACTIVE);
+    }
+
+    function testStakeBeyondAnyAmount() public {
+        StakesOnly stakes = new StakesOnly();
+        ISwarm.Config memory c = baseConfig(4);
+        c.treasury = address(stakes);
+        start(c);
+        ISwarm.Invite memory invite = inviteFor(account(4));
+        invite.stake = type(uint128).max;
+        bytes[] memory s = invitedBy(invite, list(0, 1));
+        stakes.set(account(4), type(uint256).max);
+        enrolWith(4, invite, s);
+        statusIs(4, ISwarm.Status.ACTIVE);
     }
 
     function testSetAddresses() public {

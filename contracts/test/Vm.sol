@@ -17,6 +17,7 @@ interface Vm {
         address emitter;
     }
 
+    function deployCode(string calldata artifact, bytes calldata arguments) external returns (address);
     function addr(uint256 privateKey) external pure returns (address);
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function prank(address sender) external;
@@ -29,6 +30,9 @@ interface Vm {
     function expectEmit() external;
     function assume(bool condition) external pure;
     function lastCallGas() external view returns (Gas memory);
+    function snapshotState() external returns (uint256 id);
+    function revertToState(uint256 id) external returns (bool);
+    function revertToStateAndDelete(uint256 id) external returns (bool);
     function recordLogs() external;
     function getRecordedLogs() external returns (Log[] memory);
 
@@ -41,6 +45,7 @@ interface Vm {
     function assertEq(address left, address right) external pure;
     function assertEq(address left, address right, string calldata what) external pure;
     function assertEq(bytes calldata left, bytes calldata right) external pure;
+    function assertEq(string calldata left, string calldata right) external pure;
     function assertEq(int256 left, int256 right) external pure;
 
     function exists(string calldata path) external view returns (bool);

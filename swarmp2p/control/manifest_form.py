@@ -118,5 +118,6 @@ FORM: Form = {
             for name in ("leader_timeout", "fetch_timeout", "slack", "stagger", "announce_interval", "linger")
         },
         "keep_rounds": Key(integer(0, _UINT32), optional=True),
+        "confirmations": Key(integer(0, 1000), optional=True),
     },
 }

@@ -62,7 +62,7 @@ class _Merging:
         if self.position < len(self.order):
             wanted += [*self.look_at_updates(), *self.object()]
             included = self.view.submitted & ~self.excluded
-            if included.bit_count() < inclusion_floor(self.view.count):
+            if included.bit_count() < inclusion_floor(self.view.roster.bit_count()):
                 wanted += self.give_up()
             else:
                 wanted += [*self.work(included), *self.attest()]

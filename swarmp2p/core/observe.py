@@ -72,7 +72,7 @@ def _cover(view: View, current: RoundStore, config: Config, excluded: Bitmap, no
         if merged == NO_DIGEST:
             if len(masks) >= config.q and not slices:
                 chosen = tuple(sorted(masks)[: config.q])
-        elif len(slices) == view.k and included.bit_count() >= inclusion_floor(view.count):
+        elif len(slices) == view.k and included.bit_count() >= inclusion_floor(view.roster.bit_count()):
             chosen = choose_cover(masks, view.k, config.q)
         if chosen is not None:
             return Cover(merged, slices, tuple(signed[signer] for signer in chosen))

@@ -21,12 +21,13 @@ def sealable(view: View, config: Config, now: float) -> bool:
     `view.wait_for` must have lost those who left or are barred. It is the set that counts, never the number of heads: a
     newcomer's update does not stand in for one that is waited for.
     """
-    if view.phase != Phase.COLLECTING or view.submitted & ~view.banned == 0:
+    count = roster_of(view).bit_count()
+    if view.phase != Phase.COLLECTING or count == 0:
         return False
     needed = view.threshold if view.round == 1 else config.min_updates
-    if view.wait_for & ~view.submitted == 0 and view.count >= needed:
+    if view.wait_for & ~view.submitted == 0 and count >= needed:
         return True
-    return view.count >= view.threshold and view.seal_at != 0 and now >= view.seal_at
+    return count >= view.threshold and view.seal_at != 0 and now >= view.seal_at
 
 
 def due_at(view: View, config: Config) -> float | None:
@@ -41,7 +42,7 @@ def due_at(view: View, config: Config) -> float | None:
 
 
 def inclusion_floor(count: int) -> int:
-    """Updates that a merge must include: half of the submitted ones, so that f colluders cannot exclude the rest."""
+    """Updates that a merge must include: half of `count`, the roster, so that f colluders cannot exclude the rest."""
     return max(1, -(-count // 2))
 
 

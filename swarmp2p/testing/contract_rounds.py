@@ -30,7 +30,7 @@ class ContractRounds(ContractState):
 
     def floor_of_included(self) -> int:
         """Updates that a merge must include."""
-        return max(1, -(-self.count // 2))
+        return max(1, -(-self.roster.bit_count() // 2))
 
     def extend(self) -> None:
         """Be content with the updates that are there; the waiting set stays."""

@@ -70,7 +70,7 @@ class ContractVotes(ContractRounds):
         assert member is not None
         barred = member.standing == Status.BARRED
         self._refuse(barred and (member.slash or not slash), "MemberBarred")
-        member.expelled_in = member.expelled_in or self.round
+        member.expelled_in = member.expelled_in or self.round + (self.phase == Phase.STOPPED)
         member.slash = slash
         banned = False
         if not barred:

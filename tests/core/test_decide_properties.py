@@ -157,7 +157,7 @@ def check_attestation(view: View, current: RoundStore, config: Config, body: Att
     assert all((known.merged, known.slices) == (body.merged, body.slices) for known in own)
     before = own[0].mask if own else 0
     if body.merged == NO_DIGEST:
-        assert included.bit_count() < inclusion_floor(view.count)
+        assert included.bit_count() < inclusion_floor(view.roster.bit_count())
         return
     assert body.mask & ~before, "it says something new"
     assert current.roots[body.excluded, body.slices] == body.merged
@@ -190,7 +190,7 @@ def test_what_is_finalized_is_what_the_contract_accepts(situation: tuple[View, S
             assert len(signers) >= config.q
         else:
             assert covers(masks, view.k, config.q)
-            assert (view.submitted & ~send.excluded).bit_count() >= inclusion_floor(view.count)
+            assert (view.submitted & ~send.excluded).bit_count() >= inclusion_floor(view.roster.bit_count())
 
 
 @given(rounds(), later)

@@ -272,7 +272,7 @@ interface ISwarm {
     error SwarmFull();
     /// @notice `excluded` names a member that is not on the roster.
     error NotOnRoster(uint256 strangers);
-    /// @notice At least half of the submitted updates must be included.
+    /// @notice At least half of the round's updates must be included; those that a vote forced out are none of them.
     error TooFewIncluded(uint16 included, uint16 floor);
     /// @notice One digest a slice; none for an abort.
     error WrongSliceCount(uint256 slices, uint8 k);
@@ -370,7 +370,7 @@ interface ISwarm {
     /// @notice Round and phase alone, cheaper than `state()`.
     function progress() external view returns (uint32 round, Phase phase);
 
-    /// @notice In which round a member was expelled (0: never), and whether its stake is forfeit.
+    /// @notice From which round on an expelled member is unpaid (0: not expelled), and whether its stake is forfeit.
     function expulsionOf(address account) external view returns (uint32 round, bool slash);
 
     /// @notice A member's multiaddrs, joined by newlines: bootstrap records.
