@@ -302,8 +302,8 @@ def _own(m: Manifest) -> str:
         "",
         "[local]",
         "# This member's own patience, in seconds; need not be equal among members. keep_rounds: for so many rounds models",
-        "# and updates are kept longer than the round needs them, for `swarmp2p audit --deep`. confirmations: for so many chain",
-        "# blocks they are kept in any case, should the chain be reorganised (Clique: half the validators and one more).",
+        "# and updates are kept longer than the round needs them, for `swarmp2p audit --deep`. confirmations: for so many",
+        "# chain blocks they are kept in any case, should the chain be reorganised (Clique: half the validators and one).",
     ]
     lines += [f"{name} = {getattr(m.knobs, name)!r}" for name in FORM["local"]]
     return "\n".join(lines) + "\n"
