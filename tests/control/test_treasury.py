@@ -227,6 +227,20 @@ async def test_after_the_end_the_rest_goes_back(tmp_path: Path) -> None:
             assert Refunded(addresses[1], left[1]) in money
 
 
+async def test_an_expulsion_after_the_end_takes_no_pay(tmp_path: Path) -> None:
+    """What a round pays does not depend on who settles it when."""
+    with trio.fail_after(60):
+        async with paid_swarm(tmp_path, 3, max_rounds=1) as swarm:
+            await swarm.treasury(0).fund(900)
+            for member in range(3):
+                await swarm.enrol(member)
+            await swarm.play([0, 1, 2], [0, 1])
+            before = await foretold(swarm)
+            await swarm.vote(VoteKind.EXPEL, [0, 1], 2)
+            assert await settle(swarm) == before
+            assert [each.total for each in before[0].pays] == [300, 300, 300]
+
+
 async def test_a_contradiction_costs_the_stake(tmp_path: Path) -> None:
     with trio.fail_after(60):
         async with paid_swarm(tmp_path, 2, min_stake=50) as swarm:
