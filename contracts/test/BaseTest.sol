@@ -182,7 +182,7 @@ abstract contract BaseTest {
     }
 
     function submit(uint256 i, uint8 flags) internal {
-        uint32 round = swarm.state().round;
+        (uint32 round,) = swarm.progress();
         bytes32 digest = digestOf(round, i);
         int64 metric = flags & 4 == 0 ? int64(0) : int64(900_000);
         vm.prank(account(i));
