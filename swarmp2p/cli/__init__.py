@@ -13,7 +13,7 @@ class _Lazy(click.Group):
 
     COMMANDS = (
         "agree", "audit", "chain", "cid", "claim", "demo", "found", "fund", "invite", "join", "key", "leave", "meter",
-        "refund", "rewards", "run", "stake", "status", "token", "vote", "withdraw",
+        "prove", "refund", "rewards", "run", "stake", "status", "token", "vote", "withdraw",
     )  # fmt: skip
 
     def list_commands(self, ctx: click.Context) -> list[str]:
