@@ -127,7 +127,7 @@ abstract contract BaseTest {
     /// @dev The other signature over the same content that curves allow, which ECDSA.recover of old took too.
     function malleate(bytes memory signature) internal pure {
         uint256 order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
-        assembly {
+        assembly ("memory-safe") {
             let at := add(signature, 64)
             mstore(at, sub(order, mload(at)))
         }

@@ -450,7 +450,7 @@ contract Handler is BaseTest {
                             : standing && valid && !(mode == 4 ? v.submitted : v.reported).has(m.index);
             if (right && numberOf[m.account] != without) who[n++] = numberOf[m.account];
         }
-        assembly {
+        assembly ("memory-safe") {
             mstore(who, n)
         }
     }
@@ -497,7 +497,7 @@ contract Handler is BaseTest {
             bool late = v.sealedRounds >= m.seq + 3 || v.blockTimestamp > m.expires;
             if (m.status == ISwarm.Status.ACTIVE && late) due[n++] = m.index;
         }
-        assembly {
+        assembly ("memory-safe") {
             mstore(due, n)
         }
     }
