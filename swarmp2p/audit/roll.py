@@ -69,7 +69,7 @@ class Roll:
     def voters(
         self, signers: Iterable[Address | None], time: int, target: Address | None = None
     ) -> tuple[Address, ...]:
-        """Those whose signature counts in a decision: ACTIVE members whose time is not over, each once, without the target."""
+        """Those whose signature counts: ACTIVE members whose time is not over, each once, without the target."""
         counted: dict[Address, Entry] = {}
         for signer in signers:
             entry = self.enrolled(signer) if signer is not None else None

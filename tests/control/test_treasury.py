@@ -13,7 +13,7 @@ from swarmp2p.control.sender import Sender
 from swarmp2p.control.treasury import Treasury, deploy_token, deploy_treasury
 from swarmp2p.control.treasury_history import read_treasury_history
 from swarmp2p.core.errors import ConfigError, TransactionFailed, WrongChain
-from swarmp2p.core.history import Expelled, Left, Record, Reopened, RolledBack, Stopped
+from swarmp2p.core.history import Decision, Expelled, Left, Record, Reopened, RolledBack, Stopped
 from swarmp2p.core.messages import Attestation
 from swarmp2p.core.money import (
     Claimed,
@@ -38,9 +38,9 @@ from swarmp2p.rewards.settlement import RoundPay, Why, batches, expulsions, pred
 from tests.control.paid_swarm import SUPPLY, PaidSwarm, paid_swarm
 
 
-def bare(record: Record) -> Record:
+def bare(record: Decision | Left) -> Record:
     """The event alone, without the time and the words of its transaction."""
-    return record if isinstance(record, Left) else replace(record, block_timestamp=0, call=None)  # type: ignore[call-arg]
+    return record if isinstance(record, Left) else replace(record, block_timestamp=0, call=None)
 
 
 async def foretold(swarm: PaidSwarm) -> tuple[RoundPay, ...]:
