@@ -12,7 +12,7 @@ NODE := contracts/node_modules/installed
 GETH := .tools/bin/geth
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint unit contracts interop accept-loop clean
+.PHONY: help .venv demo test lint unit contracts interop accept-loop accept-control clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -61,5 +61,11 @@ interop: $(VENV) $(NODE) $(GETH) ## against other programs: anvil, geth, and an 
 accept-loop: $(VENV) $(NODE) ## the long acceptance runs; takes hours on two cores
 	$(BIN)/python -m interop.accept_loop $(ARGS)
 
+accept-control: $(NODE) ## the contracts at length: half a million invariant calls, planted faults, coverage, slither
+	cd contracts && npm run --silent accept
+	cd contracts && npm run --silent mutants
+	cd contracts && npm run --silent coverage
+	cd contracts && npm run --silent slither
+
 clean: ## remove what the targets made
-	rm -rf .venv contracts/node_modules contracts/out contracts/cache .demo .tools
+	rm -rf .venv contracts/node_modules contracts/out contracts/cache contracts/.slither-venv .demo .tools

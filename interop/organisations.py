@@ -41,6 +41,11 @@ class Organisation:
         return cls(folder, made["address"])
 
     @property
+    def account(self) -> bytes:
+        """Its address, 20 bytes."""
+        return bytes.fromhex(self.address[2:])
+
+    @property
     def home(self) -> Path:
         """Key, journal, content, papers."""
         return self.folder / "home"

@@ -3,6 +3,8 @@
 All that they do, they do by the command line, each with a home, a manifest and a process of its own.
 """
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,12 +19,15 @@ from interop.mean_learner import genesis
 from interop.organisations import Organisation, swarmp2p
 from interop.test_geth import missing_geth, network
 from swarmp2p.content.unixfs import cid
+from swarmp2p.control.abi_codec import artefact
 from swarmp2p.control.contract import SwarmContract
 from swarmp2p.control.geth import GethNetwork
+from swarmp2p.control.history import read_history
 from swarmp2p.control.manifest_file import load_manifest
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.control.treasury import Treasury, deploy_token
-from swarmp2p.core.types import Phase
+from swarmp2p.core.history import Enrolled, Expelled
+from swarmp2p.core.types import Phase, bits
 from swarmp2p.core.view import View
 from swarmp2p.identity import Key
 from swarmp2p.merge.tensors import write_weights
@@ -36,7 +41,8 @@ VALIDATOR_DIES, NODE_DIES, EXPULSION = 3, 5, 7
 """Rounds in which things happen."""
 VICTIM = 4
 """Who is expelled."""
-LIMIT = 240.0
+ROUND_CALLS = ("submitUpdate", "advance", "finalize", "ready")
+LIMIT = 420.0
 
 DRAFT = """
 name = "six organisations"
@@ -68,7 +74,7 @@ unstake_delay = 0
 leader_timeout = 6.0
 fetch_timeout = 3.0
 slack = 1.0
-stagger = 1.0
+stagger = 4.0
 linger = 20.0
 """
 
@@ -80,6 +86,7 @@ class Story:
     net: GethNetwork
     folder: Path
     organisations: list[Organisation]
+    rpc: RpcClient
     contract: SwarmContract
     treasury: Treasury
 
@@ -112,7 +119,7 @@ async def founded(folder: Path) -> AsyncIterator[Story]:
     first = made[0]
     write_weights(genesis(), folder / "genesis.safetensors")
     async with network(folder / "chain") as net, RpcClient(net.urls, chain_id=net.chain_id) as rpc:
-        accounts = [bytes.fromhex(organisation.address[2:]) for organisation in made]
+        accounts = [organisation.account for organisation in made]
         for account in accounts:
             await net.fund(account)
         token = await deploy_token(rpc, net.purse.secret, "Play money", "PLAY", SUPPLY, net.purse.address)
@@ -142,7 +149,8 @@ async def founded(folder: Path) -> AsyncIterator[Story]:
         shares = {account: STAKE + (POOL if account == accounts[0] else 0) for account in accounts}
         await all_of(*(partial(money.transfer, account, share) for account, share in shares.items()))
         contract = SwarmContract(rpc, manifest.contract, Key.generate().secret)
-        yield Story(net, folder, made, contract, treasury)
+        await command("fund", first.manifest, str(POOL), "--home", first.home)
+        yield Story(net, folder, made, rpc, contract, treasury)
         for organisation in made:
             await trio.to_thread.run_sync(organisation.stop)
 
@@ -188,6 +196,8 @@ async def test_ten_rounds_with_money_an_expulsion_and_dying_nodes(tmp_path: Path
             view = await story.state(lambda view: view.phase is Phase.STOPPED)
             assert view.merged_rounds == ROUNDS
             await ended_with(story, view)
+            await no_needless_transactions(story)
+            await paid_to_the_last_unit(story)
 
 
 async def ended_with(story: Story, view: View) -> None:
@@ -207,3 +217,65 @@ async def ended_with(story: Story, view: View) -> None:
 
 def model_size(story: Story) -> int:
     return load_manifest(story.organisations[0].manifest).size
+
+
+async def no_needless_transactions(story: Story) -> None:
+    """At most N + 2 transactions a round, those that were refused among them."""
+    names = {artefact().functions[name].selector: name for name in ROUND_CALLS}
+    last = await story.rpc.block_number()
+    blocks = await story.rpc.batch([("eth_getBlockByNumber", [hex(n), True]) for n in range(last + 1)])
+    ends = [(await story.contract.result(number)).block_number for number in range(1, ROUNDS + 1)]
+    counts = [Counter[str]() for _ in ends]
+    for block in blocks:
+        for transaction in block["transactions"]:
+            name = names.get(bytes.fromhex(transaction["input"][2:10]))
+            number = int(block["number"], 16)
+            if name is not None and number <= ends[-1]:
+                counts[bisect_left(ends, number)][name] += 1
+    print("transactions by round:", *(dict(count) for count in counts), sep="\n  ")
+    for number, count in enumerate(counts, 1):
+        assert count.total() <= MEMBERS + 2, f"round {number}: {count}"
+
+
+async def paid_to_the_last_unit(story: Story) -> None:
+    """Everybody is paid what the chain's records say, stakes and the rest of the pool come back, and nothing is lost."""
+    due = await earnings(story)
+    for number, organisation in enumerate(story.organisations):
+        if number != VICTIM or due[organisation.account]:
+            await command("claim", organisation.manifest, "--home", organisation.home)
+        if number != VICTIM:
+            await command("withdraw", organisation.manifest, "--home", organisation.home)
+    first = story.organisations[0]
+    await command("refund", first.manifest, "--home", first.home)
+    totals, money = await story.treasury.totals(), await story.treasury.token()
+    balances = {each.account: await money.balance(each.account) for each in story.organisations}
+    refunded = POOL - sum(due.values()) - (totals.pool - STAKE)
+    for number, organisation in enumerate(story.organisations):
+        stake = 0 if number == VICTIM else STAKE
+        expected = due[organisation.account] + stake + (refunded if number == 0 else 0)
+        assert balances[organisation.account] == expected, organisation.address
+    assert (totals.owed, totals.staked) == (0, 0)
+    # What is left is the forfeit stake, and what does not divide.
+    assert STAKE <= totals.pool <= STAKE + ROUNDS
+    held = await money.balance(story.treasury.address)
+    assert held == totals.pool
+    assert sum(balances.values()) + held + await money.balance(story.net.purse.address) == SUPPLY
+
+
+async def earnings(story: Story) -> Counter[bytes]:
+    """By hand: equal parts of what the attesters leave, for those that were included and not expelled by then."""
+    records = await read_history(story.rpc, story.contract.address, await story.rpc.block_number())
+    accounts = {record.index: record.address for record in records if isinstance(record, Enrolled)}
+    (expelled,) = (record for record in records if isinstance(record, Expelled))
+    assert expelled.address == story.organisations[VICTIM].account
+    due: Counter[bytes] = Counter()
+    for number in range(1, ROUNDS + 1):
+        result = await story.contract.result(number)
+        paid = [i for i in bits(result.included) if accounts[i] != expelled.address or number < expelled.round]
+        attested = [i for i in paid if result.attesters >> i & 1]
+        bonus = PER_ROUND // 10 if attested else 0
+        for index in paid:
+            due[accounts[index]] += (PER_ROUND - bonus) // len(paid)
+        for index in attested:
+            due[accounts[index]] += bonus // len(attested)
+    return due

@@ -1,6 +1,6 @@
 """A peer's home folder: its key, its journal, its content; used by one process at a time.
 
-home/  key  lock  journal.sqlite  content/  papers/
+home/  key  lock  journal.sqlite  content/  papers/  evidence/
 """
 
 import fcntl
@@ -14,6 +14,8 @@ from swarmp2p.journal import Journal
 
 KEY_FILE = "key"
 CONTENT_FOLDER = "content"
+EVIDENCE_FOLDER = "evidence"
+"""Pairs of signed messages that contradict each other, a file each."""
 PAPERS_FOLDER = "papers"
 RECEIPTS_FILE = "receipts.sqlite"
 """Invitations and ballots; other processes may put some in while a peer runs."""

@@ -22,7 +22,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "found-a-swarm.md"
 HOSPITALS = ("a", "b", "c", "d")
-SUPPLY, DUST = 1_000_000, 200
+SUPPLY, STAKE = 1_000_000, 500
 LIMIT = 120.0
 """Seconds that any one block may take."""
 PORT = "8545"
@@ -126,6 +126,10 @@ class Terminal:
         code = self.bash.wait(LIMIT)
         self._reader.join()
         return code
+
+    def last(self, kind: str) -> str:
+        """The last line of this kind that `swarmp2p run` said in it."""
+        return next((line for line in reversed(self.said) if line.startswith(kind)), "")
 
     def close(self) -> None:
         """End it, with all that runs in it."""
@@ -232,15 +236,31 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
         reader.close()
 
 
+def test_blocks_are_marked() -> None:
+    for block in blocks():
+        known = {*HOSPITALS, "you", "chain", "runs", "after", "later"}
+        assert {word for word in block.words if not word.startswith("file=")} <= known, f"line {block.line}"
+        assert block.terminals or block.language == "text", f"line {block.line}: whose terminal?"
+
+
 def test_the_guide_does_what_it_says(reader: Reader) -> None:
-    import time
     before: Shown = list
     for block in blocks():
-        t = time.time()
         before = reader.follow(block, before)
-        print(f"{block.line:4} {block.language} {' '.join(block.words)}: {time.time()-t:.1f} s", flush=True)
-        for x in before() if block.language == "bash" else []:
-            print( "      | " + x, flush=True)
-    for name in "abcd":
-        for t in reader.running[name]:
-            print(name, "\n".join(t.said))
+    stopped = {name: reader.running[name][-1].last("stopped") for name in "abc"}
+    head = reader.command("a", "status", "swarm.toml")["head"]
+    assert all(f"reason max_rounds head {head} " in line for line in stopped.values()), stopped
+    models = {(reader.folder / "swarm" / name / "best.safetensors").read_bytes() for name in "abc"}
+    assert len(models) == 1
+    (expelled,) = reader.running["d"]
+    assert expelled.wait() == 1
+    assert any("no longer a member" in line for line in expelled.said), expelled.said
+    reader.look_back()
+
+    balances = {name: int(reader.command(name, "balance", "swarm.toml")["balance"]) for name in HOSPITALS}
+    paid = reader.command("a", "rewards", "swarm.toml")
+    earned = {each["address"]: int(each["earned"]) for each in paid["accounts"]}
+    for name in ("b", "c", "d"):
+        address = (reader.folder / "swarm" / "mail" / f"{name}.address").read_text().strip()
+        assert balances[name] == STAKE + earned[address] > STAKE
+    assert SUPPLY - len(paid["rounds"]) <= sum(balances.values()) <= SUPPLY

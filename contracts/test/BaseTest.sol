@@ -127,7 +127,7 @@ abstract contract BaseTest {
     /// @dev The other signature over the same content that curves allow, which ECDSA.recover of old took too.
     function malleate(bytes memory signature) internal pure {
         uint256 order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
-        assembly {
+        assembly ("memory-safe") {
             let at := add(signature, 64)
             mstore(at, sub(order, mload(at)))
         }
@@ -182,7 +182,7 @@ abstract contract BaseTest {
     }
 
     function submit(uint256 i, uint8 flags) internal {
-        uint32 round = swarm.state().round;
+        (uint32 round,) = swarm.progress();
         bytes32 digest = digestOf(round, i);
         int64 metric = flags & 4 == 0 ? int64(0) : int64(900_000);
         vm.prank(account(i));

@@ -85,6 +85,9 @@ contract ConfigTest is BaseTest {
         c.maxRounds = 0;
         bad(c, "maxRounds");
         c = baseConfig(4);
+        c.abandonAfter = 0;
+        bad(c, "abandonAfter");
+        c = baseConfig(4);
         c.kInvite = 0;
         bad(c, "kInvite");
         c.kInvite = 4;

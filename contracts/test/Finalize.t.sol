@@ -245,6 +245,39 @@ contract FinalizeTest is BaseTest {
         vm.assertEq(v.included, 15);
     }
 
+    /* WHAT A ROUND IS PAID BY */
+
+    function testWithoutATreasuryNothingMoreIsKept() public {
+        merge(0);
+        vm.assertEq(swarm.result(1).inputs, 0);
+        vm.assertEq(swarm.result(1).attesters, 0);
+        vm.assertEq(swarm.result(1).timestamp, START);
+    }
+
+    function testForATreasuryInputsAndAttestersAreKept() public {
+        ISwarm.Config memory c = baseConfig(4);
+        c.treasury = address(0xbeef);
+        start(c);
+        submitAll(4, 0);
+        bytes32 inputs = swarm.state().inputs;
+        bytes32[] memory parts = slices();
+        // Everybody whose signature was sent, needed or not; an excluded one too.
+        ISwarm.Signed[] memory s = attestations(list(3, 0, 1), 8, MERGED, parts);
+        send(8, parts, s);
+        ISwarm.Result memory r = swarm.result(1);
+        vm.assertEq(r.inputs, inputs);
+        vm.assertEq(r.attesters, 11);
+        vm.assertEq(r.included, 7);
+        // An aborted round is not paid.
+        submitAll(3, 0);
+        passes(300);
+        advance();
+        vm.assertEq(swarm.result(2).inputs, 0);
+        vm.assertEq(swarm.result(2).attesters, 0);
+    }
+
+    /* COVERAGE */
+
     /// @dev Any set of masks: accepted exactly if every slice is in f + 1 of them.
     function testCoverage(uint256[4] memory masks) public {
         bytes32[] memory parts = slices();

@@ -153,7 +153,7 @@ contract MessagesTest is BaseTest {
     }
 
     function parts(bytes memory signature) private pure returns (uint8 v, bytes32 r, bytes32 s) {
-        assembly {
+        assembly ("memory-safe") {
             r := mload(add(signature, 32))
             s := mload(add(signature, 64))
             v := byte(0, mload(add(signature, 96)))

@@ -80,6 +80,15 @@ contract SubmitTest is BaseTest {
         send(0, 1, DIGEST, 1, 0, 0);
     }
 
+    function testOnlyMembersOfNow() public {
+        leave(2);
+        expel(3, list(0, 1));
+        refuses(ISwarm.NotAMember.selector, account(2));
+        send(2, 1, DIGEST, 1, 0, 0);
+        refuses(ISwarm.NotAMember.selector, account(3));
+        send(3, 1, DIGEST, 1, 0, 0);
+    }
+
     function testExpiryIsInclusive() public {
         enrol(4, uint40(START + 10));
         vm.warp(START + 11);

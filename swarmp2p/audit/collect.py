@@ -2,11 +2,9 @@
 
 from swarmp2p.audit.evidence import Evidence
 from swarmp2p.control.contract import SwarmContract
-from swarmp2p.control.history import read_history
-from swarmp2p.control.interface import RoundResult
+from swarmp2p.control.history import read_history, read_results
 from swarmp2p.control.manifest import Manifest
 from swarmp2p.control.rpc import RpcClient
-from swarmp2p.core.history import Merged
 from swarmp2p.core.types import NO_DIGEST
 from swarmp2p.identity import Key
 
@@ -22,14 +20,13 @@ async def read_evidence(manifest: Manifest) -> Evidence:
         config = await contract.check()
         view = await contract.state()
         records = await read_history(rpc, manifest.contract, view.block_number)
-        results: dict[int, RoundResult] = {}
-        wanted = {record.round for record in records if isinstance(record, Merged)} | {view.head_round}
-        while wanted:
-            round_ = wanted.pop()
-            result = await contract.result(round_)
-            if result.merged != NO_DIGEST:
-                results[round_] = result
-                wanted |= {result.parent_round} - results.keys() - {0}
+        # All rounds there were: what a round has merged must not depend on the events that are held against it.
+        results = await read_results(rpc, manifest.contract, range(1, view.round + 1))
+        results = {
+            round_: result
+            for round_, result in results.items()
+            if result.merged != NO_DIGEST and result.block_number <= view.block_number
+        }
         return Evidence(
             int(await rpc.call("eth_chainId"), 16),
             manifest.contract,

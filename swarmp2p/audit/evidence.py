@@ -1,12 +1,12 @@
-"""What the chain tells of a swarm, sorted by round."""
+"""What the chain tells of a swarm."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from swarmp2p.control.interface import RoundResult
 from swarmp2p.core.config import Config
-from swarmp2p.core.history import Enrolled, Merged, Opened, Record, Sealed, Updated
-from swarmp2p.core.types import Address, Digest
+from swarmp2p.core.history import Record, Sealed, Updated
+from swarmp2p.core.types import Address, Bitmap, Digest, bitmap_of
 from swarmp2p.core.view import View
 
 
@@ -21,46 +21,28 @@ class Evidence:
     config: Config
     view: View
     results: Mapping[int, RoundResult]
-    """What the contract keeps of each round that has a Merged event or that another one names as its parent."""
+    """What the contract keeps of every round that merged something."""
     records: tuple[Record, ...]
     """Events in the chain's order, up to the block of `view`."""
 
 
 @dataclass(slots=True)
 class RoundEvidence:
-    """The events of one round."""
+    """The events of one round, as far as they have come."""
 
     round: int
-    opened: Opened | None = None
     updates: list[Updated] = field(default_factory=list)
     """In the order in which they are in `inputs`."""
+    banned: Bitmap = 0
+    """Updates that a vote forced out."""
     sealed: Sealed | None = None
-    merged: Merged | None = None
-    members: dict[Address, Enrolled] = field(default_factory=dict)
-    """Members at the merge, by address."""
-    terms: list[Enrolled | None] = field(default_factory=list)
-    """For each update, what its member was enrolled with then."""
 
+    @property
+    def submitted(self) -> Bitmap:
+        """Who submitted an update."""
+        return bitmap_of(update.index for update in self.updates)
 
-def by_round(records: Iterable[Record]) -> dict[int, RoundEvidence]:
-    """The events of each round, with the members of the time."""
-    rounds: dict[int, RoundEvidence] = {}
-    members: dict[Address, Enrolled] = {}
-    for record in records:
-        if isinstance(record, Enrolled):
-            members[record.address] = record
-            continue
-        if not isinstance(record, Opened | Updated | Sealed | Merged):
-            continue
-        current = rounds.setdefault(record.round, RoundEvidence(record.round))
-        if isinstance(record, Opened):
-            current.opened = record
-        elif isinstance(record, Updated):
-            current.updates.append(record)
-            current.terms.append(members.get(record.address))
-        elif isinstance(record, Sealed):
-            current.sealed = record
-        else:
-            current.merged = record
-            current.members = dict(members)
-    return rounds
+    @property
+    def roster(self) -> Bitmap:
+        """Whose update may be merged."""
+        return self.submitted & ~self.banned

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from swarmp2p.content.unixfs import cid
-from swarmp2p.core.types import Address, Digest
+from swarmp2p.control.ballot import described
+from swarmp2p.core.messages import Vote
+from swarmp2p.core.types import Address, Digest, VoteKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Input:
     digest: Digest
     weight: int
     included: bool
+    banned: bool = False
+    """A vote forced it out."""
 
 
 @dataclass(slots=True)
@@ -69,6 +73,26 @@ class Recomputed:
     """Slices that were merged again, to the attested digest."""
     missing: list[Address] = field(default_factory=list)
     """Members whose update is not here, or not all of it: the protocol lets members drop it."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoteReport:
+    """A vote that was carried out, and fits."""
+
+    round: int
+    """In which it was."""
+    vote: Vote
+    signers: tuple[Address, ...]
+    """Whose signatures count: members that were ACTIVE then, without the target, by index."""
+    active: int
+    """ACTIVE members at that time, of which more than half had to sign."""
+    block_timestamp: int
+
+    def __str__(self) -> str:
+        return (
+            f"vote {self.vote.ballot} in round {self.round}: {described(self.vote)},"
+            f" signed by {len(self.signers)} of {self.active} ACTIVE members"
+        )
 
 
 @dataclass(slots=True)
@@ -85,6 +109,8 @@ class RoundReport:
     signers: tuple[Address, ...]
     block_number: int
     """Chain block of the merge."""
+    left_by: int | None = None
+    """Number of the vote after which the head did not descend from this round any more; None: the head does."""
     content: Recomputed | None = None
     """None: the content was not looked at."""
 
@@ -101,6 +127,8 @@ class RoundReport:
     def summary(self) -> str:
         """What went in, who signed, and what became of the content, for people."""
         text = f"from {len(self.included)} of {len(self.inputs)} updates, signed by {len(self.signers)}"
+        if self.left_by is not None:
+            text += f"; left behind by vote {self.left_by}"
         if self.content is None:
             return text
         if not self.content.merged_held:
@@ -123,7 +151,9 @@ class Report:
     size: int
     """Bytes of a model."""
     rounds: list[RoundReport] = field(default_factory=list)
-    """Those that fit, ascending."""
+    """Merged rounds that fit, ascending, with those that a rollback or a reopening left behind."""
+    votes: list[VoteReport] = field(default_factory=list)
+    """Those that fit, by their number."""
     finding: Finding | None = None
 
     @property
@@ -131,15 +161,26 @@ class Report:
         """Nothing was found."""
         return self.finding is None
 
+    @property
+    def lineage(self) -> list[RoundReport]:
+        """The rounds that the head descends from, ascending."""
+        return [each for each in self.rounds if each.left_by is None]
+
     def lines(self) -> Iterator[str]:
-        """The report for people: a line a round, then what does not fit, or that everything does."""
+        """The report for people: a line a round and a line a vote, then what does not fit, or that everything does."""
+        votes = list(self.votes)
         for each in self.rounds:
+            while votes and votes[0].round <= each.round:
+                yield str(votes.pop(0))
             yield f"round {each.round}: {cid(each.merged, self.size)} {each.summary()}"
+        yield from map(str, votes)
         if self.finding is not None:
             yield f"Does not fit: {self.finding}."
         else:
             genesis, head = cid(self.genesis, self.size), cid(self.head, self.size)
-            yield f"Everything fits: the head {head} is {len(self.rounds)} merges from the genesis {genesis}."
+            behind = len(self.rounds) - len(self.lineage)
+            more = f"; {behind} more were left behind" if behind else ""
+            yield f"Everything fits: the head {head} is {len(self.lineage)} merges from the genesis {genesis}{more}."
 
     @contextmanager
     def catching(self) -> Iterator[None]:
@@ -161,9 +202,24 @@ def as_json(report: Report) -> dict[str, Any]:
         "genesis": str(cid(report.genesis, report.size)),
         "head": str(cid(report.head, report.size)),
         "rounds": [_round_as_json(each, report.size) for each in report.rounds],
+        "votes": [_vote_as_json(each) for each in report.votes],
         "finding": None
         if finding is None
         else {"round": finding.round, "what": finding.what, "expected": finding.expected, "found": finding.found},
+    }
+
+
+def _vote_as_json(report: VoteReport) -> dict[str, Any]:
+    vote = report.vote
+    return {
+        "ballot": vote.ballot,
+        "round": report.round,
+        "time": report.block_timestamp,
+        "kind": vote.kind.name,
+        "target": shown(vote.target) if vote.kind in (VoteKind.EXPEL, VoteKind.EXPEL_AND_SLASH) else None,
+        "arg": vote.arg,
+        "signers": [shown(each) for each in report.signers],
+        "active": report.active,
     }
 
 
@@ -175,6 +231,7 @@ def _round_as_json(report: RoundReport, size: int) -> dict[str, Any]:
         "parent": str(cid(report.parent, size)),
         "merged": str(cid(report.merged, size)),
         "block": report.block_number,
+        "left_by": report.left_by,
         "inputs": [
             {
                 "address": shown(each.address),
@@ -182,6 +239,7 @@ def _round_as_json(report: RoundReport, size: int) -> dict[str, Any]:
                 "cid": str(cid(each.digest, size)),
                 "weight": each.weight,
                 "included": each.included,
+                "banned": each.banned,
             }
             for each in report.inputs
         ],

@@ -13,7 +13,7 @@ class _Lazy(click.Group):
 
     COMMANDS = (
         "agree", "audit", "balance", "chain", "cid", "claim", "demo", "found", "fund", "invite", "join", "key", "leave",
-        "meter", "refund", "rewards", "run", "stake", "status", "terms", "token", "transfer", "vote", "withdraw",
+        "meter", "prove", "refund", "rewards", "run", "stake", "status", "terms", "token", "transfer", "vote", "withdraw",
     )  # fmt: skip
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -41,6 +41,8 @@ def command(draft: Path, home: Path, genesis: Path | None, out: Path | None, yes
         manifest = complete(manifest, model)
         for line in review(manifest):
             click.echo(line)
+        for document in files[1:]:
+            click.echo(f"The purpose is the document {document}: read it before you sign.")
         if not yes:
             click.confirm("Sign this?", abort=True)
         target = out or Path(f"agreement-{address}.json")

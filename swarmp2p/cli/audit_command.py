@@ -22,7 +22,8 @@ def command(ctx: click.Context, manifest: Path, home: Path, deep: bool, as_json:
     """Follow a swarm's models from the contract's head back to the genesis, and check every step.
 
     For each merged round: whose updates went in with which weight, that the hash over them and the link to the model
-    before are right, and that enough members signed for every slice. It needs the manifest and the chain, no key and no
+    before are right, and that enough members signed for every slice; and that enough signed each invitation and each
+    vote. Merges that a vote left behind are checked as well, and named. It needs the manifest and the chain, no key and no
     trust in any member. With --deep it also makes the merges again, of which HOME still holds the updates; a peer
     keeps them if keep_rounds is set under [local] in its swarm.toml. HOME is only read, and may be in use.
 

@@ -12,9 +12,15 @@ from swarmp2p.control.interface import RoundResult
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.errors import WrongChain
 from swarmp2p.core.history import (
+    Activated,
+    Call,
+    EnrolCall,
     Enrolled,
+    ExecuteCall,
     Expelled,
+    Extended,
     FinalizeCall,
+    Idled,
     Left,
     Merged,
     Opened,
@@ -27,22 +33,39 @@ from swarmp2p.core.history import (
     SubmitCall,
     Updated,
 )
-from swarmp2p.core.types import Address, ReportFlag, StopReason
+from swarmp2p.core.messages import Invite, Vote
+from swarmp2p.core.types import Address, ReportFlag, StopReason, VoteKind
 
-_CALLS = {"Updated": "submitUpdate", "Merged": "finalize"}
-"""Events that are compared with their transaction."""
-_PLAIN: dict[str, Callable[[dict[str, Any]], Record]] = {
-    "Enrolled": lambda v: Enrolled(_address(v["account"]), v["index"], v["maxWeight"], v["expires"]),
-    "Opened": lambda v: Opened(v["round"], v["head"]),
-    "Sealed": lambda v: Sealed(v["round"], v["inputs"], v["roster"], v["k"]),
-    "Left": lambda v: Left(v["round"], _address(v["account"])),
-    "Expelled": lambda v: Expelled(v["round"], _address(v["account"]), v["slash"], v["banned"]),
-    "RolledBack": lambda v: RolledBack(v["round"], v["toRound"], v["head"]),
-    "Reopened": lambda v: Reopened(v["round"], v["head"], v["maxRounds"]),
-    "Stopped": lambda v: Stopped(v["round"], StopReason(v["reason"]), v["head"], v["best"]),
-    "Reported": lambda v: Reported(v["head"], _address(v["account"]), ReportFlag(v["flags"])),
+_CALLS = {
+    "Enrolled": "enrol",
+    "Updated": "submitUpdate",
+    "Merged": "finalize",
+    "Expelled": "execute",
+    "RolledBack": "execute",
+    "Reopened": "execute",
+    "Stopped": "execute",
 }
-"""Events that are records as they are."""
+"""Events that are compared with their transaction."""
+_PLAIN: dict[str, Callable[[dict[str, Any], int, Any], Record]] = {
+    "Enrolled": lambda v, time, call: Enrolled(
+        _address(v["account"]), v["index"], v["maxWeight"], v["expires"], v["term"], time, call
+    ),
+    "Activated": lambda v, *_: Activated(v["round"], _address(v["account"])),
+    "Idled": lambda v, time, _: Idled(v["round"], _address(v["account"]), time),
+    "Opened": lambda v, time, _: Opened(v["round"], v["head"], v["waitFor"], v["threshold"], time),
+    "Extended": lambda v, *_: Extended(v["round"], v["threshold"]),
+    "Updated": lambda v, time, call: Updated(
+        v["round"], _address(v["account"]), v["index"], v["digest"], v["weight"], call, ReportFlag(v["flags"]), time
+    ),
+    "Sealed": lambda v, *_: Sealed(v["round"], v["inputs"], v["roster"], v["k"]),
+    "Left": lambda v, *_: Left(v["round"], _address(v["account"])),
+    "Expelled": lambda v, *sent: Expelled(v["round"], _address(v["account"]), v["slash"], v["banned"], *sent),
+    "RolledBack": lambda v, *sent: RolledBack(v["round"], v["toRound"], v["head"], *sent),
+    "Reopened": lambda v, *sent: Reopened(v["round"], v["head"], v["maxRounds"], *sent),
+    "Stopped": lambda v, *sent: Stopped(v["round"], StopReason(v["reason"]), v["head"], v["best"], *sent),
+    "Reported": lambda v, *_: Reported(v["head"], _address(v["account"]), ReportFlag(v["flags"])),
+}
+"""Records by event, from its arguments, the chain block's time and the transaction's words. Merged has more."""
 
 
 async def read_history(rpc: RpcClient, contract: Address, last_block: int) -> tuple[Record, ...]:
@@ -51,15 +74,15 @@ async def read_history(rpc: RpcClient, contract: Address, last_block: int) -> tu
     Raises:
         WrongChain: events or transactions that a swarm's contract would not have, or that the node has forgotten.
     """
-    names = {artefact().events[name].topic: name for name in (*_PLAIN, *_CALLS)}
+    names = {artefact().events[name].topic: name for name in (*_PLAIN, "Merged")}
     logs = await read_logs(rpc, contract, sorted(names), 0, last_block)
     named = [(names[bytes.fromhex(log["topics"][0][2:])], log) for log in logs]
     hashes = list(dict.fromkeys(log["transactionHash"] for name, log in named if name in _CALLS))
     transactions = await _by_key(rpc, "eth_getTransactionByHash", [(hash_,) for hash_ in hashes])
-    numbers = list(dict.fromkeys(log["blockNumber"] for name, log in named if name == "Merged"))
+    numbers = list(dict.fromkeys(log["blockNumber"] for name, log in named))
     blocks = await _by_key(rpc, "eth_getBlockByNumber", [(number, False) for number in numbers])
     return tuple(
-        _record(name, log, contract, transactions.get(log["transactionHash"]), blocks.get(log["blockNumber"]))
+        _record(name, log, contract, transactions.get(log["transactionHash"]), blocks[log["blockNumber"]])
         for name, log in named
     )
 
@@ -89,38 +112,19 @@ def _record(
     log: Mapping[str, Any],
     contract: Address,
     transaction: Mapping[str, Any] | None,
-    block: Mapping[str, Any] | None,
+    block: Mapping[str, Any],
 ) -> Record:
-    values = arguments(artefact(), name, log)
-    if name in _PLAIN:
-        try:
-            return _PLAIN[name](values)
-        except ValueError as error:
-            raise _not_ours(name, log, error) from None
-    assert transaction is not None
-    call = _call(artefact(), _CALLS[name], transaction, contract)
-    if name == "Updated":
-        sent = None if call is None else SubmitCall(_address(transaction["from"]), *call[:3])
-        account = _address(values["account"])
-        flags = ReportFlag(values["flags"])
-        return Updated(values["round"], account, values["index"], values["digest"], values["weight"], sent, flags)
-    assert block is not None
-    return Merged(
-        values["round"],
-        values["merged"],
-        values["included"],
-        values["excluded"],
-        values["parentRound"],
-        int(log["blockNumber"], 16),
-        int(block["timestamp"], 16),
-        None if call is None else _finalize_call(*call),
-    )
-
-
-def _finalize_call(
-    round_: int, excluded: int, merged: bytes, slices: Sequence[bytes], signatures: Sequence[tuple[int, bytes]]
-) -> FinalizeCall:
-    return FinalizeCall(round_, excluded, merged, tuple(slices), tuple(signatures))
+    values, time = arguments(artefact(), name, log), int(block["timestamp"], 16)
+    call = None if name not in _CALLS or transaction is None else _call(_CALLS[name], transaction, contract)
+    if name == "Merged":
+        return Merged(
+            values["round"], values["merged"], values["included"], values["excluded"], values["parentRound"],
+            int(log["blockNumber"], 16), time, call,
+        )  # fmt: skip
+    try:
+        return _PLAIN[name](values, time, call)
+    except ValueError as error:
+        raise _not_ours(name, log, error) from None
 
 
 def arguments(compiled: Artefact, name: str, log: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,16 +147,31 @@ def _not_ours(name: str, log: Mapping[str, Any], error: Exception) -> WrongChain
     )
 
 
-def _call(compiled: Artefact, name: str, transaction: Mapping[str, Any], contract: Address) -> tuple[Any, ...] | None:
-    """The arguments of a transaction to this contract; None if it is another call, or to another contract."""
-    function = compiled.functions[name]
+def _call(name: str, transaction: Mapping[str, Any], contract: Address) -> Any:
+    """The words of a transaction to this contract; None if it is another call, or to another contract."""
+    function = artefact().functions[name]
     data = bytes.fromhex(str(transaction.get("input") or transaction.get("data") or "0x")[2:])
     if transaction["to"] is None or _address(transaction["to"]) != contract or data[:4] != function.selector:
         return None
     try:
-        return tuple(decode(function.inputs, data[4:]))
-    except DecodingError:
+        return _WORDS[name](_address(transaction["from"]), *decode(function.inputs, data[4:]))
+    except (DecodingError, ValueError):
         return None
+
+
+_WORDS: dict[str, Callable[..., Call]] = {
+    "enrol": lambda sender, invite, signatures, _: EnrolCall(
+        sender, Invite(_address(invite[0]), *invite[1:]), tuple(signatures)
+    ),
+    "submitUpdate": lambda sender, round_, digest, weight, *_: SubmitCall(sender, round_, digest, weight),
+    "finalize": lambda _, round_, excluded, merged, slices, signed: FinalizeCall(
+        round_, excluded, merged, tuple(slices), tuple(signed)
+    ),
+    "execute": lambda _, vote, signatures: ExecuteCall(
+        Vote(VoteKind(vote[0]), _address(vote[1]), *vote[2:]), tuple(signatures)
+    ),
+}
+"""What is kept of a transaction's arguments, by the function that it calls."""
 
 
 def _address(text: str) -> Address:

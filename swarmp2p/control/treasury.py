@@ -104,12 +104,12 @@ class Treasury:
     async def fund(self, amount: int) -> Receipt:
         """Pay into the pool. Approves the token's transfer first, if it is not approved."""
         await self._approve(amount)
-        return await self._send("fund", "fund", amount)
+        return await self._send(f"fund:{amount}", "fund", amount)
 
     async def stake(self, amount: int) -> Receipt:
         """Add to the own stake. Approves the token's transfer first, if it is not approved."""
         await self._approve(amount)
-        return await self._send("stake", "stake", amount)
+        return await self._send(f"stake:{amount}", "stake", amount)
 
     async def request_unstake(self) -> Receipt:
         """Ask for the own stake back."""
@@ -149,7 +149,10 @@ class Treasury:
                 "Give it some of that token first.",
                 error="InsufficientBalance",
             )
-        if await token.allowance(self.account, self.address) < amount:
+        allowed = await token.allowance(self.account, self.address)
+        if allowed < amount:
+            if allowed:  # some tokens change an approval only from nothing
+                await token.approve(self.address, 0)
             await token.approve(self.address, amount)
 
     async def _send(self, intent: str, name: str, *arguments: Any) -> Receipt:
@@ -186,11 +189,11 @@ class Token:
 
     async def approve(self, spender: Address, amount: int) -> Receipt:
         """Let `spender` take so many units."""
-        return await self._send(f"approve:{spender.hex()}", "approve", _hex(spender), amount)
+        return await self._send(f"approve:{spender.hex()}:{amount}", "approve", _hex(spender), amount)
 
     async def transfer(self, to: Address, amount: int) -> Receipt:
         """Send units to somebody."""
-        return await self._send(f"transfer:{to.hex()}", "transfer", _hex(to), amount)
+        return await self._send(f"transfer:{to.hex()}:{amount}", "transfer", _hex(to), amount)
 
     async def _send(self, intent: str, name: str, *arguments: Any) -> Receipt:
         return await self._sender.send(intent, self.address, self._artefact.functions[name].encode(*arguments))

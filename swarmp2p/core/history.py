@@ -4,6 +4,7 @@ the words of the transactions that caused them (docs/protocol.md, sections 1 and
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from swarmp2p.core.messages import Invite, Vote
 from swarmp2p.core.types import Address, Bitmap, Digest, ReportFlag, StopReason
 
 _NO_REPORT = ReportFlag(0)
@@ -32,6 +33,27 @@ class FinalizeCall:
 
 
 @dataclass(frozen=True, slots=True)
+class EnrolCall:
+    """The arguments of an `enrol` transaction that say who may join, and its sender."""
+
+    sender: Address
+    invite: Invite
+    signatures: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteCall:
+    """The arguments of an `execute` transaction."""
+
+    vote: Vote
+    signatures: tuple[bytes, ...]
+
+
+Call: TypeAlias = SubmitCall | FinalizeCall | EnrolCall | ExecuteCall
+"""In every record that has one, None says: the transaction went to another contract, that called this one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Enrolled:
     """A member enrolled, or renewed its membership."""
 
@@ -39,6 +61,27 @@ class Enrolled:
     index: int
     max_weight: int
     expires: int
+    term: int = 0
+    """That of the invitation: how often the address had enrolled before."""
+    block_timestamp: int = 0
+    call: EnrolCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """An IDLE member is ACTIVE again, in this round."""
+
+    round: int
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Idled:
+    """An ACTIVE member was made IDLE, in this round. (Those that a merge excludes become so too: Merged names them.)"""
+
+    round: int
+    address: Address
+    block_timestamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +90,18 @@ class Opened:
 
     round: int
     head: Digest
+    wait_for: Bitmap
+    """Who is ACTIVE now."""
+    threshold: int
+    block_timestamp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """A round is content with the updates that are there."""
+
+    round: int
+    threshold: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +114,9 @@ class Updated:
     digest: Digest
     weight: int
     call: SubmitCall | None
-    """None: the transaction went to another contract, that called this one."""
     flags: ReportFlag = _NO_REPORT
     """Of the report on the head that rode along, if one did."""
+    block_timestamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +141,6 @@ class Merged:
     block_number: int
     block_timestamp: int
     call: FinalizeCall | None
-    """None: the transaction went to another contract, that called this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +161,9 @@ class Expelled:
     slash: bool
     """Its stake is forfeit."""
     banned: bool
-    """Its update of this round is forced out of the merge."""
+    """Its update of this round is forced out of the merge. (The seal that this makes possible comes before this event.)"""
+    block_timestamp: int = 0
+    call: ExecuteCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +174,8 @@ class RolledBack:
     to_round: int
     """Round that merged it; 0: the genesis."""
     head: Digest
+    block_timestamp: int = 0
+    call: ExecuteCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +185,8 @@ class Reopened:
     round: int
     head: Digest
     max_rounds: int
+    block_timestamp: int = 0
+    call: ExecuteCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +197,8 @@ class Stopped:
     reason: StopReason
     head: Digest
     best: Digest
+    block_timestamp: int = 0
+    call: ExecuteCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +210,22 @@ class Reported:
     flags: ReportFlag
 
 
+Decision: TypeAlias = Expelled | RolledBack | Reopened | Stopped
+"""What an `execute` transaction leads to; Stopped only if its reason is VOTE."""
+
 Record: TypeAlias = (
-    Enrolled | Opened | Updated | Sealed | Merged | Left | Expelled | RolledBack | Reopened | Stopped | Reported
+    Enrolled
+    | Activated
+    | Idled
+    | Opened
+    | Extended
+    | Updated
+    | Sealed
+    | Merged
+    | Left
+    | Expelled
+    | RolledBack
+    | Reopened
+    | Stopped
+    | Reported
 )

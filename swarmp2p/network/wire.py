@@ -17,6 +17,8 @@ MAX_SYNC_MESSAGES = 16_384
 MAX_SLICES = 16
 MAX_ROUND = 2**32 - 1
 MAX_BITMAP_BYTES = 32
+MAX_RECEIPTS = 200
+"""In one message, which is then of 24 KiB at most."""
 MAX_TIME = 2**40 - 1
 MAX_SIZE = 2**64 - 1
 
@@ -83,22 +85,29 @@ def decode_decision(data: bytes) -> tuple[Invite | Vote, bytes]:
     return invite, _bytes(fields[8], 65)
 
 
-def encode_receipt(body: Receipt, signature: bytes) -> bytes:
-    """A signed receipt."""
-    return dag_cbor.encode(["receipt", body.round, body.server, body.size, signature])
+def encode_receipts(receipts: Sequence[tuple[Receipt, bytes]]) -> bytes:
+    """Signed receipts of one member, at most MAX_RECEIPTS: one message costs less than many."""
+    fields: list[Any] = [[body.round, body.server, body.size, signature] for body, signature in receipts]
+    return dag_cbor.encode(["receipts", *fields])
 
 
-def decode_receipt(data: bytes) -> tuple[Receipt, bytes]:
-    """What `encode_receipt` wrote.
+def decode_receipts(data: bytes) -> list[tuple[Receipt, bytes]]:
+    """What `encode_receipts` wrote.
 
     Raises:
         MessageRefused: anything else, also what is well-formed but not in the one canonical form.
     """
     fields = _decode_list(data)
-    if len(fields) != 5 or fields[0] != "receipt":
+    if not 1 < len(fields) <= 1 + MAX_RECEIPTS or fields[0] != "receipts":
+        raise MessageRefused("Not receipts.")
+    return [_receipt(each) for each in fields[1:]]
+
+
+def _receipt(fields: object) -> tuple[Receipt, bytes]:
+    if not isinstance(fields, list) or len(fields) != 4:
         raise MessageRefused("Not a receipt.")
-    body = Receipt(_integer(fields[1], MAX_ROUND), _bytes(fields[2], 20), _integer(fields[3], MAX_SIZE))
-    return body, _bytes(fields[4], 65)
+    body = Receipt(_integer(fields[0], MAX_ROUND), _bytes(fields[1], 20), _integer(fields[2], MAX_SIZE))
+    return body, _bytes(fields[3], 65)
 
 
 def decode_message(data: bytes) -> SignedBody | Hint:

@@ -1,6 +1,7 @@
 """What the parts of one peer share: its layers, its store, the last view, and how they tell of changes."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -144,9 +145,17 @@ class Context:
         return self.order().index(me.index)  # worker(order, 0, r, k) is order[r]
 
     def admit(self) -> None:
-        """Let the network admit exactly the members of the current view."""
-        allowed = (Status.IDLE, Status.ACTIVE)
-        self.host.set_members(frozenset(m.address for m in self.view.members if m.status in allowed))
+        """Let the network admit exactly the members of the current view whose authorised time has not passed."""
+        allowed, now = (Status.IDLE, Status.ACTIVE), self.clock()
+        self.host.set_members(
+            frozenset(m.address for m in self.view.members if m.status in allowed and m.expires >= now)
+        )
+
+    def next_expiry(self) -> float:
+        """When the next member's time is over, on trio's clock; infinity: of none."""
+        now = self.clock()
+        left = min((m.expires - now for m in self.view.members if m.expires >= now), default=math.inf)
+        return trio.current_time() + left
 
     def know(self, multiaddrs: Iterable[str]) -> None:
         """Dial a member's recorded addresses; a useless record is that member's own loss."""

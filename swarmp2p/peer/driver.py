@@ -34,6 +34,7 @@ LOOK_INTERVAL = 30.0
 MISSING_PATIENCE = 60.0
 """Seconds for which a view without this member is borne: the block with its enrolment may have been reorganised away, and
 the transaction come into another one."""
+EXPIRY_MARGIN = 0.01
 BOOTSTRAP_INTERVAL = 10.0
 """Seconds between two looks at the contract's addresses while members are missing."""
 
@@ -77,6 +78,7 @@ class Driver:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_chain)
             nursery.start_soon(self._bootstrap)
+            nursery.start_soon(self._expel_expired)
             nursery.start_soon(self.talk.run)
             nursery.start_soon(self.decisions.run)
             nursery.start_soon(Prefetch(self._ctx).run)
@@ -162,6 +164,17 @@ class Driver:
                 data |= {"k": view.k, "leaders": [f"0x{a.hex()}" for a in ctx.leaders_of[view.round]]}
             ctx.emit("phase", view.round, **data)
         ctx.wake()
+
+    async def _expel_expired(self) -> None:
+        """No block tells that a member's time is over: the gate is closed to it by the clock."""
+        ctx = self._ctx
+        while True:
+            members = ctx.view.members
+            with trio.move_on_at(ctx.next_expiry() + EXPIRY_MARGIN):
+                while members == ctx.view.members:
+                    await ctx.changed()
+                continue
+            ctx.admit()
 
     async def _bootstrap(self) -> None:
         """Learn where the others are, from the contract's records, whenever some are missing."""

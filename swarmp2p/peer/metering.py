@@ -14,7 +14,7 @@ from swarmp2p.core.messages import Receipt
 from swarmp2p.core.types import Address, Phase, Status
 from swarmp2p.home import RECEIPTS_FILE
 from swarmp2p.network.interface import topic_name
-from swarmp2p.network.wire import decode_receipt, encode_receipt
+from swarmp2p.network.wire import MAX_RECEIPTS, decode_receipts, encode_receipts
 from swarmp2p.peer.context import Context
 from swarmp2p.rewards.receipts import ReceiptStore, SignedReceipt, sign_receipt, verify_receipt
 
@@ -73,43 +73,50 @@ class Metering:
     async def _sign(self, store: ReceiptStore, received: Mapping[Address, int]) -> None:
         """Sign what came in this round, as far as it is more than was signed before."""
         ctx = self._ctx
+        new: list[SignedReceipt] = []
         for server, total in sorted(received.items()):
             size = total - self._start.get(server, 0)
             if size > self._signed.get(server, 0) and ctx.view.member(server) is not None:
                 self._signed[server] = size
-                signed = sign_receipt(Receipt(self._round, server, size), ctx.key, ctx.domain)
-                await trio.to_thread.run_sync(store.add, signed)
-                await ctx.host.publish(self._topic, encode_receipt(signed.body, signed.signature))
+                new.append(sign_receipt(Receipt(self._round, server, size), ctx.key, ctx.domain))
+        if new:
+            await trio.to_thread.run_sync(store.add_all, new)
+        for at in range(0, len(new), MAX_RECEIPTS):
+            part = [(each.body, each.signature) for each in new[at : at + MAX_RECEIPTS]]
+            await ctx.host.publish(self._topic, encode_receipts(part))
 
     # ---- taken
 
     def _valid(self, author: Address, data: bytes) -> bool:
-        """Passed on only if its author signed it, about another member and a round of now, and it is plausible."""
+        """Passed on only if its author signed all of it, about other members and rounds of now, and it is plausible."""
         try:
-            receipt = self._checked(data)
+            receipts = self._checked(data)
         except MessageRefused as refusal:
-            _log.info("refused a receipt of 0x%s: %s", author.hex(), refusal)
+            _log.info("refused receipts of 0x%s: %s", author.hex(), refusal)
             return False
+        return all(each.client == author and self._plausible(each) for each in receipts)
+
+    def _plausible(self, receipt: SignedReceipt) -> bool:
         body, view, config = receipt.body, self._ctx.view, self._ctx.config
-        if receipt.client != author or not view.round - LATE <= body.round <= view.round + 1:
+        if not view.round - LATE <= body.round <= view.round + 1:
             return False
         if body.size > PLAUSIBLE * (len(view.members) + 2) * max(config.size, config.update_size):
             return False
-        latest, count = self._heard.get(author, (0, 0))
+        latest, count = self._heard.get(receipt.client, (0, 0))
         if body.round > latest:
             latest, count = body.round, 0
-        self._heard[author] = (latest, count + 1)
+        self._heard[receipt.client] = (latest, count + 1)
         return count < MOST_RECEIPTS
 
-    def _checked(self, data: bytes) -> SignedReceipt:
-        body, signature = decode_receipt(data)
+    def _checked(self, data: bytes) -> list[SignedReceipt]:
         allowed = (Status.IDLE, Status.ACTIVE)
         members = {member.address for member in self._ctx.view.members if member.status in allowed}
-        return verify_receipt(body, signature, self._ctx.domain, members)
+        received = decode_receipts(data)
+        return [verify_receipt(body, signature, self._ctx.domain, members) for body, signature in received]
 
     async def _take(self, store: ReceiptStore, data: bytes) -> None:
         try:
-            receipt = self._checked(data)
+            receipts = self._checked(data)
         except MessageRefused:  # its author or its server has left meanwhile
             return
-        await trio.to_thread.run_sync(store.add, receipt)
+        await trio.to_thread.run_sync(store.add_all, receipts)

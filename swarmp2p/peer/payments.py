@@ -17,6 +17,7 @@ from swarmp2p.control.manifest import Manifest, Rewards
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.control.treasury import POLICIES, Token, Treasury, deploy_token
 from swarmp2p.control.treasury_history import read_treasury_history
+from swarmp2p.core.contradiction import statement_of as statement_of_message
 from swarmp2p.core.errors import ConfigError, TransactionFailed, WrongChain
 from swarmp2p.core.history import Enrolled, Record
 from swarmp2p.core.money import Settled
@@ -24,6 +25,7 @@ from swarmp2p.core.types import Address, Phase, Status
 from swarmp2p.core.view import View
 from swarmp2p.identity import Key
 from swarmp2p.peer.founding import check_founded
+from swarmp2p.peer.misconduct import Proof
 from swarmp2p.rewards.amounts import Unit
 from swarmp2p.rewards.metering import Meter, meter
 from swarmp2p.rewards.policy import policy_of
@@ -269,6 +271,26 @@ async def withdraw(money: Money) -> Withdrawal:
             return Withdrawal(held.stake, held.unstake_at)
     await money.treasury.withdraw_stake()
     return Withdrawal(held.stake, 0)
+
+
+async def prove(money: Money, evidence: Sequence[Path]) -> dict[Address, int]:
+    """Take the stakes of members that signed contradictions; gives whose, and how much.
+
+    Args:
+        evidence: files that peers wrote (peer/misconduct.py).
+
+    Raises:
+        ConfigError: one of them proves nothing in this swarm.
+    """
+    domain = await money.contract.domain()
+    taken: dict[Address, int] = {}
+    for proof in [Proof.load(path, domain) for path in evidence]:
+        held = await money.treasury.account_of(proof.one.signer)
+        if held.stake > 0 and not held.forfeit:
+            one, other = statement_of_message(proof.one), statement_of_message(proof.other)
+            await money.treasury.prove_contradiction(one, other, proof.slice)
+            taken[proof.one.signer] = held.stake
+    return taken
 
 
 async def new_token(rpc_urls: Sequence[str], key: Key, name: str, symbol: str, supply: int) -> Address:

@@ -1,6 +1,7 @@
 """`SwarmPeer`: what an application embeds (DESIGN, section 4)."""
 
 import math
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -202,8 +203,16 @@ class SwarmPeer:
                 for t in network.targets
                 if not t.connected
             ),
-            trouble=str(reconciler.trouble) if reconciler and reconciler.trouble else None,
+            trouble=self._trouble(),
         )
+
+    def _trouble(self) -> str | None:
+        me = self._ctx.view.member(self._ctx.store.me)
+        if me is not None and me.expires < self._ctx.clock():
+            ended = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(me.expires))
+            return f"The membership expired at {ended}. Ask to be invited again; `swarmp2p join` renews it meanwhile."
+        reconciler = self._driver.reconciler
+        return str(reconciler.trouble) if reconciler and reconciler.trouble else None
 
     def papers(self) -> dict[str, Ballot | Invitation]:
         """Ballots and invitations that wait for signatures or for being carried out, by id."""

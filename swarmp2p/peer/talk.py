@@ -10,6 +10,7 @@ from swarmp2p.core.errors import MessageRefused, PeerUnreachable
 from swarmp2p.core.messages import Hint, RoundMessage, Signed
 from swarmp2p.core.typed import signing_digest
 from swarmp2p.core.types import Address, Phase, Status
+from swarmp2p.home import EVIDENCE_FOLDER
 from swarmp2p.identity import keccak256, recover
 from swarmp2p.network.interface import Stream, topic_name
 from swarmp2p.network.wire import (
@@ -23,6 +24,7 @@ from swarmp2p.network.wire import (
     send_sync_response,
 )
 from swarmp2p.peer.context import Context
+from swarmp2p.peer.misconduct import keep_proof
 
 _log = logging.getLogger(__name__)
 
@@ -77,8 +79,11 @@ class Talk:
         store = self._ctx.store
         current = store.round
         if current is not None and (current.round, current.inputs) == (body.round, body.inputs):
-            if current.add(Signed(body, signer, signature)):
+            message = Signed(body, signer, signature)
+            if current.add(message):
                 self._ctx.wake()
+            if keep_proof(current, message, self._ctx.home.path / EVIDENCE_FOLDER) is not None:
+                self._ctx.emit("contradiction", body.round, signer=f"0x{signer.hex()}")
         elif body.round >= self._ctx.view.round:
             self._early[body, signature] = signer
             while len(self._early) > EARLY_MESSAGES:

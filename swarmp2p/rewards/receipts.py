@@ -6,7 +6,7 @@ members can sign for each other what they like. Nothing is paid by it.
 
 import sqlite3
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,17 +78,25 @@ class ReceiptStore:
 
     def add(self, receipt: SignedReceipt) -> bool:
         """Keep a receipt that was checked. False if as large a one is here."""
+        return self.add_all([receipt]) == 1
+
+    def add_all(self, receipts: Iterable[SignedReceipt]) -> int:
+        """Keep receipts that were checked, in one write. How many were larger than what is here."""
+        with self._mutex, self._db:
+            self._db.execute("BEGIN")
+            return sum(self._add(receipt) for receipt in receipts)
+
+    def _add(self, receipt: SignedReceipt) -> bool:
         body = receipt.body
         key = (body.round, body.server, receipt.client)
-        with self._mutex:
-            row = self._db.execute(
-                "SELECT size FROM receipts WHERE round = ? AND server = ? AND client = ?", key
-            ).fetchone()
-            if row is not None and int(row[0]) >= body.size:
-                return False
-            self._db.execute(
-                "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?)", (*key, str(body.size), receipt.signature)
-            )
+        row = self._db.execute(
+            "SELECT size FROM receipts WHERE round = ? AND server = ? AND client = ?", key
+        ).fetchone()
+        if row is not None and int(row[0]) >= body.size:
+            return False
+        self._db.execute(
+            "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?)", (*key, str(body.size), receipt.signature)
+        )
         return True
 
     def rows(self) -> list[tuple[Receipt, bytes]]:

@@ -10,9 +10,15 @@ from swarmp2p.control.interface import Control, Receipt, RoundResult
 from swarmp2p.core.config import Config
 from swarmp2p.core.errors import TransactionFailed
 from swarmp2p.core.history import (
+    Activated,
+    Call,
+    EnrolCall,
     Enrolled,
+    ExecuteCall,
     Expelled,
+    Extended,
     FinalizeCall,
+    Idled,
     Left,
     Merged,
     Opened,
@@ -36,14 +42,25 @@ MEMORY_CHAIN_ID = 1337
 MEMORY_CONTRACT: Address = b"\xc0" * 20
 NOBODY: Address = bytes(20)
 """Stands for whoever an invalid signature names."""
-_PLAIN: dict[str, Callable[[tuple[Any, ...]], Record]] = {
-    "Left": lambda args: Left(args[1], args[0]),
-    "Expelled": lambda args: Expelled(args[1], args[0], args[2], args[3]),
-    "RolledBack": lambda args: RolledBack(*args),
-    "Reopened": lambda args: Reopened(*args),
-    "Stopped": lambda args: Stopped(*args),
-    "Reported": lambda args: Reported(args[0], args[1], ReportFlag(args[3])),
+_RECORDS: dict[str, Callable[[tuple[Any, ...], Block, Any], Record]] = {
+    "Enrolled": lambda a, block, sent: Enrolled(a[0], a[1], a[3], a[4], a[2], block.timestamp, sent),
+    "Activated": lambda a, *_: Activated(a[1], a[0]),
+    "Idled": lambda a, block, _: Idled(a[1], a[0], block.timestamp),
+    "Opened": lambda a, block, _: Opened(a[0], a[1], a[2], a[3], block.timestamp),
+    "Extended": lambda a, *_: Extended(*a),
+    "Updated": lambda a, block, sent: Updated(a[0], a[1], a[2], a[3], a[4], sent, ReportFlag(a[6]), block.timestamp),
+    "Sealed": lambda a, *_: Sealed(*a),
+    "Merged": lambda a, block, sent: Merged(a[0], a[1], a[2], a[3], a[4], block.number, block.timestamp, sent),
+    "Left": lambda a, *_: Left(a[1], a[0]),
+    "Expelled": lambda a, block, sent: Expelled(a[1], a[0], a[2], a[3], block.timestamp, sent),
+    "RolledBack": lambda a, block, sent: RolledBack(a[0], a[1], a[2], block.timestamp, sent),
+    "Reopened": lambda a, block, sent: Reopened(a[0], a[1], a[2], block.timestamp, sent),
+    "Stopped": lambda a, block, sent: Stopped(
+        a[0], a[1], a[2], a[3], block.timestamp, sent if isinstance(sent, ExecuteCall) else None
+    ),
+    "Reported": lambda a, *_: Reported(a[0], a[1], ReportFlag(a[3])),
 }
+"""Records by event, from its arguments, its block and the transaction's words."""
 
 
 class MemoryChain:
@@ -60,7 +77,7 @@ class MemoryChain:
         self._recorded = 0
         self._record(None)
 
-    def transact(self, call: Callable[[ContractModel], None], sent: SubmitCall | FinalizeCall | None = None) -> Receipt:
+    def transact(self, call: Callable[[ContractModel], None], sent: Call | None = None) -> Receipt:
         """Run one call in a block of its own.
 
         Args:
@@ -81,28 +98,12 @@ class MemoryChain:
         self._mined = trio.Event()
         return Receipt(hash=bytes(32), block_number=block.number, gas_used=0)
 
-    def _record(self, sent: SubmitCall | FinalizeCall | None) -> None:
+    def _record(self, sent: Call | None) -> None:
         """Take down the events of the last call."""
-        model, block = self.model, self.model.block
-        for event in model.events[self._recorded :]:
-            args: tuple[Any, ...] = event.args
-            if event.name == "Enrolled":
-                self._records.append(Enrolled(args[0], args[1], args[3], args[4]))
-            elif event.name == "Opened":
-                self._records.append(Opened(args[0], args[1]))
-            elif event.name == "Sealed":
-                self._records.append(Sealed(*args))
-            elif event.name == "Updated":
-                assert isinstance(sent, SubmitCall)
-                self._records.append(Updated(args[0], args[1], args[2], args[3], args[4], sent, ReportFlag(args[6])))
-            elif event.name == "Merged":
-                assert isinstance(sent, FinalizeCall)
-                self._records.append(
-                    Merged(args[0], args[1], args[2], args[3], args[4], block.number, block.timestamp, sent)
-                )
-            elif event.name in _PLAIN:
-                self._records.append(_PLAIN[event.name](args))
-        self._recorded = len(model.events)
+        for event in self.model.events[self._recorded :]:
+            if event.name in _RECORDS:
+                self._records.append(_RECORDS[event.name](event.args, self.model.block, sent))
+        self._recorded = len(self.model.events)
 
     def result(self, round_: int) -> RoundResult:
         """What a merged round left behind."""
@@ -188,9 +189,7 @@ class MemoryControl(Control):
         await trio.lowlevel.checkpoint()
         return {account: tuple(text.decode().split("\n")) for account, text in self._chain.model.addresses.items()}
 
-    async def _send(
-        self, call: Callable[[ContractModel], None], sent: SubmitCall | FinalizeCall | None = None
-    ) -> Receipt:
+    async def _send(self, call: Callable[[ContractModel], None], sent: Call | None = None) -> Receipt:
         await trio.lowlevel.checkpoint()
         return self._chain.transact(call, sent)
 
@@ -199,7 +198,10 @@ class MemoryControl(Control):
         digest = signing_digest(invite, self._chain.domain, keccak256)
         signers = [recover(digest, signature) or NOBODY for signature in signatures]
         text = "\n".join(addresses).encode()
-        return await self._send(lambda model: model.enrol(self._account, invite, signers, text))
+        return await self._send(
+            lambda model: model.enrol(self._account, invite, signers, text),
+            EnrolCall(self._account, invite, tuple(signatures)),
+        )
 
     async def set_addresses(self, addresses: Sequence[str]) -> Receipt:
         """Record multiaddrs."""
@@ -246,7 +248,9 @@ class MemoryControl(Control):
         """Carry out a vote, with signatures that are recovered here as the contract does."""
         digest = signing_digest(vote, self._chain.domain, keccak256)
         signers = [recover(digest, signature) or NOBODY for signature in signatures]
-        return await self._send(lambda model: model.execute(self._account, vote, signers))
+        return await self._send(
+            lambda model: model.execute(self._account, vote, signers), ExecuteCall(vote, tuple(signatures))
+        )
 
     async def stop_abandoned(self) -> Receipt:
         """Stop an abandoned swarm."""

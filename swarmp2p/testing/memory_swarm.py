@@ -16,6 +16,7 @@ import trio
 from swarmp2p.control.invitation import Invitation, new_invite
 from swarmp2p.control.manifest import Manifest
 from swarmp2p.core.config import Knobs
+from swarmp2p.core.messages import Invite
 from swarmp2p.home import KEY_FILE, Home
 from swarmp2p.identity import Key, save_key
 from swarmp2p.merge.tensors import read_schema, write_weights
@@ -67,6 +68,13 @@ class MemorySwarm:
         until = int(time.time()) + YEAR
         body = new_invite(self.chain.model.member_of(self.keys[name].address), config.purpose, 2**32 - 1, until, until)
         return Invitation(MEMORY_CHAIN_ID, MEMORY_CONTRACT, body).signed(founder, self.chain.domain)
+
+    async def renew(self, body: Invite) -> None:
+        """Enrol an account again with an invite that the founder signs."""
+        founder = next(iter(self.keys.values()))
+        signed = Invitation(MEMORY_CHAIN_ID, MEMORY_CONTRACT, body).signed(founder, self.chain.domain)
+        control = self.chain.control(body.invitee)
+        await control.enrol(body, signed.signatures, (await control.addresses())[body.invitee])
 
     @asynccontextmanager
     async def peer(

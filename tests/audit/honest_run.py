@@ -78,6 +78,23 @@ class Run:
         return report
 
 
+def ended(swarm: MemorySwarm) -> Run:
+    """What there is to look at when a swarm has stopped."""
+    content: dict[str, Chunks] = {}
+    for name, store in swarm.stores.items():
+        content[name] = kept = Chunks({}, {})
+        for digest in store.digests():
+            leaves = store.leaf_list(digest)
+            assert leaves is not None
+            kept.leaf_lists[digest] = leaves
+            for index in range(CHUNKS):
+                try:
+                    kept.chunks[digest, index] = store.read_chunk(digest, index)
+                except ContentUnavailable:
+                    continue
+    return Run(swarm.manifest, swarm.chain.evidence(), dict(swarm.keys), content)
+
+
 @cache
 def honest_run(*members: str, keep_rounds: int = ROUNDS, k_max: int = 2, rotten: str = "") -> Run:
     """Run once for all tests: the outcome is only read. What the member `rotten` serves is rubbish."""
@@ -101,19 +118,7 @@ def honest_run(*members: str, keep_rounds: int = ROUNDS, k_max: int = 2, rotten:
                 async with trio.open_nursery() as nursery:
                     for name in members:
                         nursery.start_soon(take_part, swarm, name, learners[name])
-            content: dict[str, Chunks] = {}
-            for name, store in swarm.stores.items():
-                content[name] = kept = Chunks({}, {})
-                for digest in store.digests():
-                    leaves = store.leaf_list(digest)
-                    assert leaves is not None
-                    kept.leaf_lists[digest] = leaves
-                    for index in range(CHUNKS):
-                        try:
-                            kept.chunks[digest, index] = store.read_chunk(digest, index)
-                        except ContentUnavailable:
-                            continue
-            return Run(swarm.manifest, swarm.chain.evidence(), dict(swarm.keys), content)
+            return ended(swarm)
 
     with TemporaryDirectory() as folder:
         return trio.run(run, Path(folder))

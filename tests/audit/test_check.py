@@ -10,7 +10,7 @@ from swarmp2p.audit.evidence import Evidence
 from swarmp2p.audit.report import Finding, as_json
 from swarmp2p.content.unixfs import cid
 from swarmp2p.core.history import Enrolled, FinalizeCall, Merged, Opened, Record, Sealed, SubmitCall, Updated
-from swarmp2p.core.types import bits
+from swarmp2p.core.types import Phase, bits
 from swarmp2p.identity import Key
 from tests.audit.honest_run import ROUNDS, Run, honest_run
 
@@ -93,6 +93,8 @@ def test_the_report_names_lineage_members_weights_signers_and_cids(run: Run) -> 
 def test_a_swarm_that_has_merged_nothing_yet_fits(run: Run) -> None:
     view = replace(
         run.evidence.view,
+        round=1,
+        phase=Phase.COLLECTING,
         head=run.manifest.genesis,
         head_round=0,
         merged_rounds=0,
@@ -187,7 +189,10 @@ def test_too_few_signatures(run: Run) -> None:
 
 def test_a_signer_whose_time_was_over(run: Run) -> None:
     late = change(run, Merged, lambda merged: replace(merged, block_timestamp=2**40))
-    finding = found(run, late)
+    assert found(run, late).what == "time of the merge"
+    results = dict(run.evidence.results)
+    results[2] = replace(results[2], timestamp=2**40)
+    finding = found(run, replace(late, results=results))
     assert finding.what == "signature 1 of the finalize transaction"
     assert finding.expected == f"a member's at {2**40}"
 

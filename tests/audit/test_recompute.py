@@ -22,7 +22,7 @@ from swarmp2p.core.history import Enrolled, FinalizeCall, Merged, Opened, Record
 from swarmp2p.core.messages import Attestation
 from swarmp2p.core.slices import chunk_range
 from swarmp2p.core.typed import next_inputs, signing_digest
-from swarmp2p.core.types import CHUNK_SIZE, Digest
+from swarmp2p.core.types import CHUNK_SIZE, Digest, Phase
 from swarmp2p.identity import keccak256
 from swarmp2p.merge.registry import rule_from_id
 from tests.audit.honest_run import CHUNKS, Chunks, Run, honest_run
@@ -210,13 +210,16 @@ def collude(run: Run, content: Chunks, models: Sequence[bytes], *, weights: Sequ
     signed = tuple((3, run.keys[name].sign(digest)) for name in names)
     finalized = FinalizeCall(1, 0, merged.digest, slices, signed)
     records = (
-        *(each for each in evidence.records if isinstance(each, Enrolled) or each == Opened(1, config.genesis)),
+        *(each for each in evidence.records if isinstance(each, Enrolled | Opened) and getattr(each, "round", 1) == 1),
         *submitted,
         Sealed(1, inputs, 3, 2),
         Merged(1, merged.digest, 3, 0, 0, 9, evidence.view.block_timestamp, finalized),
-        Opened(2, merged.digest),
+        Opened(2, merged.digest, 3, 2),
     )
-    view = replace(evidence.view, head=merged.digest, head_round=1, merged_rounds=1, best=config.genesis, best_round=0)
+    view = replace(
+        evidence.view, round=2, phase=Phase.COLLECTING, head=merged.digest, head_round=1, merged_rounds=1,
+        best=config.genesis, best_round=0,
+    )  # fmt: skip
     results = {1: RoundResult(merged.digest, 3, 0, 9, evidence.view.block_timestamp, bytes(32), 0)}
     return Cheated(replace(evidence, view=view, results=results, records=records), source)
 

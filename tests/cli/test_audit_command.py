@@ -134,3 +134,17 @@ def test_another_contract_is_named(ended: Ended, tmp_path: Path) -> None:
 def test_a_home_without_content_is_a_mistake(ended: Ended, tmp_path: Path) -> None:
     result = ended.audit("--deep", "--home", str(tmp_path))
     assert isinstance(result.exception, ConfigError)
+
+
+def test_the_meter_of_the_same_run(ended: Ended) -> None:
+    """Receipts over the real network: each of the two had the other's updates, and bob the genesis from alice."""
+    for name in ("alice", "bob"):
+        home = str(ended.swarm.home(name))
+        result = CliRunner().invoke(cli, ["meter", str(ended.swarm.manifest), "--home", home, "--json"])
+        assert result.exit_code == 0, result.output
+        totals = json.loads(result.output)["totals"]
+        assert [(each["submitted"], each["samples"]) for each in totals] == [(ROUNDS, 10 * ROUNDS)] * 2
+        served = {each["address"]: each["bytes_served"] for each in totals}
+        alice = "0x" + load_key(ended.swarm.home("alice") / KEY_FILE).address.hex()
+        assert served[alice] >= 2 * SIZE * 4
+        assert all(served.values())

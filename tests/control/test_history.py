@@ -9,11 +9,12 @@ import trio
 from swarmp2p.control.history import read_history
 from swarmp2p.control.rpc import NodeError, RpcClient
 from swarmp2p.core.errors import WrongChain
-from swarmp2p.core.history import Enrolled, FinalizeCall, Merged, Opened, Sealed, SubmitCall, Updated
+from swarmp2p.core.history import EnrolCall, Enrolled, FinalizeCall, Merged, Opened, Sealed, SubmitCall, Updated
 from swarmp2p.core.types import ReportFlag
 from swarmp2p.identity import keccak256
 from tests.control.swarm_on_chain import FAR, NOW, Swarm, swarm
 
+NO_REPORT = ReportFlag(0)
 MERGED = b"\x07" * 32
 SLICES = (b"\x08" * 32, b"\x09" * 32)
 
@@ -55,16 +56,23 @@ async def test_the_records_of_a_round(tmp_path: Path) -> None:
             first, second = (key.address for key in made.keys)
             sealed = next(each for each in records if isinstance(each, Sealed))
             merged = next(each for each in records if isinstance(each, Merged))
+            timed = [each for each in records if isinstance(each, Opened | Enrolled | Updated)]
+            times = [each.block_timestamp for each in timed]
+            invited = [each.call for each in timed if isinstance(each, Enrolled)]
             assert records == (
-                Opened(1, made.config.genesis),
-                Enrolled(first, 0, 1000, FAR),
-                Enrolled(second, 1, 1000, FAR),
-                Updated(1, first, 0, b"\x01" * 32, 5, SubmitCall(first, 1, b"\x01" * 32, 5)),
-                Updated(1, second, 1, b"\x02" * 32, 6, SubmitCall(second, 1, b"\x02" * 32, 6)),
+                Opened(1, made.config.genesis, 0, 2, times[0]),
+                Enrolled(first, 0, 1000, FAR, 0, times[1], invited[0]),
+                Enrolled(second, 1, 1000, FAR, 0, times[2], invited[1]),
+                Updated(1, first, 0, b"\x01" * 32, 5, SubmitCall(first, 1, b"\x01" * 32, 5), NO_REPORT, times[3]),
+                Updated(1, second, 1, b"\x02" * 32, 6, SubmitCall(second, 1, b"\x02" * 32, 6), NO_REPORT, times[4]),
                 Sealed(1, sealed.inputs, 3, 2),
                 Merged(1, MERGED, 3, 0, 0, last, merged.block_timestamp, merged.call),
-                Opened(2, MERGED),
+                Opened(2, MERGED, 3, 2, merged.block_timestamp),
             )
+            assert NOW <= times[0] <= times[1] <= times[4] <= merged.block_timestamp
+            for key, call in zip(made.keys, invited, strict=True):
+                assert isinstance(call, EnrolCall)
+                assert (call.sender, call.invite.invitee, call.invite.max_weight) == (key.address, key.address, 1000)
             assert merged.block_timestamp >= NOW
             assert isinstance(merged.call, FinalizeCall)
             assert (merged.call.round, merged.call.merged, merged.call.slices) == (1, MERGED, SLICES)

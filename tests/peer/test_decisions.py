@@ -1,5 +1,6 @@
 """What members decide while they train: papers go around by gossip, and enough signatures are a transaction."""
 
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import trio
 
 from swarmp2p import SwarmPeer
+from swarmp2p.control.invitation import new_invite
 from swarmp2p.core.errors import BallotRefused, NotAMember
 from swarmp2p.core.types import Phase, StopReason, VoteKind
 from swarmp2p.failures import unwrapped
@@ -154,5 +156,28 @@ async def test_who_leaves_is_gone_and_who_is_invited_by_members_comes_back(tmp_p
         swarm.invitations["dave"] = paper  # type: ignore[assignment]
         await members.start("dave")
         await members.until(lambda: members.includes("dave"))
+
+    await with_members(tmp_path, test)
+
+
+async def test_who_has_expired_is_cut_off_until_it_is_renewed(tmp_path: Path) -> None:
+    async def test(members: Members) -> None:
+        swarm, dave = members.swarm, members.swarm.keys["dave"].address
+        alice = swarm.network.hosts[swarm.keys["alice"].address]
+        member = swarm.chain.model.members[dave]
+        now = int(time.time())
+        short = new_invite(swarm.chain.model.member_of(dave), swarm.manifest.purpose_digest, 10, now + 2, now + 10)
+        await swarm.renew(short)
+        await alice.wait_disconnected(dave)
+        assert members.peers["dave"].status().trouble is not None
+        merged = swarm.chain.model.merged_rounds
+        await members.until(lambda: swarm.chain.model.merged_rounds > merged + 1)
+        assert not members.includes("dave")
+        far = now + 100_000
+        await swarm.renew(new_invite(swarm.chain.model.member_of(dave), swarm.manifest.purpose_digest, 10, far, far))
+        await alice.wait_connected([dave])
+        await members.until(lambda: members.includes("dave"))
+        assert member.term == 3
+        assert members.peers["dave"].status().trouble is None
 
     await with_members(tmp_path, test)

@@ -10,7 +10,7 @@ from swarmp2p.core.types import CHUNK_SIZE
 from swarmp2p.home import RECEIPTS_FILE
 from swarmp2p.identity import Key
 from swarmp2p.network.interface import topic_name
-from swarmp2p.network.wire import encode_receipt
+from swarmp2p.network.wire import encode_receipts
 from swarmp2p.peer.metering import PLAUSIBLE
 from swarmp2p.rewards.receipts import SignedReceipt, read_receipts, sign_receipt
 from swarmp2p.testing.memory_swarm import MemorySwarm, open_memory_swarm, run_all
@@ -70,11 +70,11 @@ async def test_receipts_that_nobody_takes(tmp_path: Path, how: str) -> None:
                     body = Receipt(2**30, alice.address, 10)
                 elif how == "about oneself":
                     body = Receipt(1, bob.address, 10)
-                data = encode_receipt(body, sign_receipt(body, key, swarm.chain.domain).signature)
+                data = encode_receipts([(body, sign_receipt(body, key, swarm.chain.domain).signature)])
                 await hosts[bob.address].publish(topic, b"rubbish" if how == "rubbish" else data)
                 good = Receipt(1, alice.address, 12)
                 signed = sign_receipt(good, bob, swarm.chain.domain)
-                await hosts[bob.address].publish(topic, encode_receipt(good, signed.signature))
+                await hosts[bob.address].publish(topic, encode_receipts([(good, signed.signature)]))
                 async for _ in peer.rounds():
                     pass
         found = receipts_of(swarm, tmp_path, "alice")

@@ -12,7 +12,7 @@ from swarmp2p.core.errors import ConfigError, MessageRefused
 from swarmp2p.core.messages import Receipt
 from swarmp2p.core.typed import Domain, domain_separator
 from swarmp2p.identity import Key, keccak256
-from swarmp2p.network.wire import MAX_SIZE, decode_receipt, encode_receipt
+from swarmp2p.network.wire import MAX_SIZE, decode_receipts, encode_receipts
 from swarmp2p.rewards.receipts import ReceiptStore, read_receipts, sign_receipt, verify_receipt
 
 ANN, BOB, EVE = (Key.from_seed(name) for name in ("ann", "bob", "eve"))
@@ -77,9 +77,9 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
 @given(st.integers(0, 2**32 - 1), st.binary(min_size=20, max_size=20), st.integers(0, MAX_SIZE), st.binary())
 def test_receipts_on_the_wire(round_: int, server: bytes, size: int, rubbish: bytes) -> None:
     body = Receipt(round_, server, size)
-    data = encode_receipt(body, b"x" * 65)
-    assert decode_receipt(data) == (body, b"x" * 65)
-    for other in (rubbish, data[:-1], data + b"\0", encode_receipt(body, b"x" * 64)):
+    data = encode_receipts([(body, b"x" * 65)])
+    assert decode_receipts(data) == [(body, b"x" * 65)]
+    for other in (rubbish, data[:-1], data + b"\0", encode_receipts([(body, b"x" * 64)])):
         if other != data:
             with pytest.raises(MessageRefused):
-                decode_receipt(other)
+                decode_receipts(other)

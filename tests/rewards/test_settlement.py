@@ -127,7 +127,7 @@ def test_reasons() -> None:
 def test_rounds_without_a_merge_are_no_settlements() -> None:
     records: list[Record] = []
     for round_ in range(1, 6):
-        records += [Opened(round_, b"h" * 32), update(round_, 0), update(round_, 1)]
+        records += [Opened(round_, b"h" * 32, 3, 2), update(round_, 0), update(round_, 1)]
         if round_ in (2, 3, 5):
             records.append(merged(round_, 3))
     assert [each.round for each in unsettled(records, 0)] == [2, 3, 5]
