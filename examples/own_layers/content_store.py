@@ -63,9 +63,7 @@ class SqliteStore:
         self._files.mkdir(parents=True, mode=0o700)
         self._lock = threading.RLock()
         # Transactions are begun and ended by `transaction` alone.
-        self._database = sqlite3.connect(
-            self._folder / "content.sqlite", check_same_thread=False, isolation_level=None
-        )
+        self._database = sqlite3.connect(self._folder / "content.sqlite", check_same_thread=False, isolation_level=None)
         self._database.executescript(_SCHEMA)
 
     @contextmanager
@@ -160,7 +158,7 @@ class SqliteStore:
 
     def leaf_list(self, name: Digest) -> bytes | None:
         found = self.rows("SELECT leaf_list FROM object WHERE name = ? LIMIT 1", name)
-        return found[0][0] if found else None
+        return bytes(found[0][0]) if found else None
 
     def held(self, name: Digest) -> bytes | None:
         leaf_list = self.leaf_list(name)
@@ -168,7 +166,8 @@ class SqliteStore:
             return None
         here = {number for (number,) in self.rows(f"SELECT chunk.number - object.first {_HELD}", name)}
         count = len(leaf_list) // HASH_SIZE
-        return sum(1 << index for index in here).to_bytes(-(-count // 8), "little")
+        bitmap: int = sum(1 << index for index in here)
+        return bitmap.to_bytes(-(-count // 8), "little")
 
     def read_chunk(self, name: Digest, index: int) -> bytes:
         question = f"SELECT chunk.rowid, data, leaf {_HELD} AND chunk.number - object.first = ? LIMIT 1"

@@ -108,9 +108,7 @@ async def run(options: Options, folder: Path) -> Outcome:
         return await settle(founded, heads)
 
 
-async def found(
-    options: Options, folder: Path, url: str, names: list[str], content: ContentStore | None
-) -> Founded:
+async def found(options: Options, folder: Path, url: str, names: list[str], content: ContentStore | None) -> Founded:
     """Make keys, a token, the contracts and invitations; the founder, names[0], pays all of its tokens into the pool.
 
     Args:

@@ -14,7 +14,7 @@ from examples.own_layers.layers import open_chain
 from examples.own_layers.policy import SquareRootShares, compiled
 from examples.own_layers.swarm import PER_ROUND, Options, Outcome, run
 from swarmp2p.content.unixfs import hash_bytes
-from swarmp2p.control.abi_codec import artefact
+from swarmp2p.control.abi_codec import artefact, parse_artefact
 from swarmp2p.control.faucet import fund
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.control.treasury import deploy_policy
@@ -82,6 +82,14 @@ async def test_the_policys_contract_and_its_twin_agree(tmp_path: Path) -> None:
             await check_policy_contract(rpc, address, SquareRootShares())
         with pytest.raises(ConfigError, match="no reward policy"):
             await deploy_policy(rpc, key.secret, artefact("SwarmToken"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"abi": []}', '{"abi": [1], "bytecode": "0x"}', '{"abi": [], "bytecode": {}}']
+)
+def test_what_is_no_compiled_contract_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="no compiled contract"):
+        parse_artefact(text)
 
 
 async def test_a_swarm_on_layers_of_ones_own(tmp_path: Path) -> None:
