@@ -8,6 +8,7 @@ from pathlib import Path
 import trio
 
 from swarmp2p.content.embedded import EmbeddedStore
+from swarmp2p.content.interface import ContentStore
 from swarmp2p.content.unixfs import hash_file
 from swarmp2p.control.agreement import Agreement, agree, require_agreement, with_agreements
 from swarmp2p.control.contract import SwarmContract, deploy
@@ -72,8 +73,18 @@ def complete(manifest: Manifest, model: Path) -> Manifest:
     return manifest.with_genesis(hashed.digest, hashed.size, schema.digest)
 
 
-async def deploy_swarm(manifest: Manifest, home: Home, model: Path, agreements: Sequence[Agreement] = ()) -> Founded:
-    """Deploy the contracts of a draft with this first model; see `found`."""
+async def deploy_swarm(
+    manifest: Manifest,
+    home: Home,
+    model: Path,
+    agreements: Sequence[Agreement] = (),
+    content: ContentStore | None = None,
+) -> Founded:
+    """Deploy the contracts of a draft with this first model; see `found`.
+
+    Args:
+        content: where the founder's peer will look for the model; None: the embedded store in its home.
+    """
     if home.key.address not in manifest.founders:
         raise ConfigError(
             f"0x{home.key.address.hex()} is not among the founders of {manifest.name!r}.",
@@ -89,7 +100,7 @@ async def deploy_swarm(manifest: Manifest, home: Home, model: Path, agreements: 
         contract = await deploy(rpc, home.key.secret, manifest.config(), home.journal)
         if manifest.rewards is not None:
             await Treasury(rpc, manifest.rewards.treasury, home.key.secret, home.journal).bind(contract)
-    await trio.to_thread.run_sync(keep_genesis, home, model)
+    await trio.to_thread.run_sync(keep_genesis, home, model, content)
     return Founded(manifest.with_contract(chain_id, contract), funded)
 
 
@@ -126,8 +137,11 @@ async def check_founded(rpc: RpcClient, manifest: Manifest, contract: SwarmContr
     return config
 
 
-def keep_genesis(home: Home, model: Path) -> None:
-    """Put the first model into a home, from where other members fetch it."""
+def keep_genesis(home: Home, model: Path, content: ContentStore | None = None) -> None:
+    """Put the first model into the founder's own store, or into the one in its home: from there other members fetch it."""
+    if content is not None:
+        content.put(model)
+        return
     store = EmbeddedStore(home.content)
     try:
         store.put(model)
