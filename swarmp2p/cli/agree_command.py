@@ -17,31 +17,35 @@ def command(draft: Path, home: Path, genesis: Path | None, out: Path | None, yes
     """Review what a swarm shall be, and sign it as one of its founders.
 
     Every founder does so with the same DRAFT and the same genesis, each on a machine of its own; compare the CID that is
-    shown. One of them then collects the files and deploys the contract: `swarmp2p found DRAFT --agreement FILE ...`. A
-    founder who deploys need not sign beforehand.
+    shown. The draft says the terms, or names a document that has them (purpose_file): read it before you sign. Genesis and
+    document are then kept in HOME. One founder collects the agreements and deploys the contract: `swarmp2p found DRAFT
+    --agreement FILE ...`. A founder who deploys need not sign beforehand.
     """
-    import os
-
     from swarmp2p.control.agreement import agree
     from swarmp2p.control.manifest_file import load_draft
     from swarmp2p.control.review import review
     from swarmp2p.core.errors import ConfigError
-    from swarmp2p.home import KEY_FILE
-    from swarmp2p.identity import load_key
-    from swarmp2p.peer.founding import complete
+    from swarmp2p.home import Home
+    from swarmp2p.peer.founding import complete, content_of, keep_content
 
     manifest = load_draft(draft)
-    key = load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD"))
-    if key.address not in manifest.founders:
-        raise ConfigError(
-            f"0x{key.address.hex()} is not among the founders of {manifest.name!r}.",
-            "Have it added under [members] founders, or use the home of a founder.",
-        )
-    manifest = complete(manifest, genesis or draft.parent / (manifest.genesis_file or ""))
-    for line in review(manifest):
-        click.echo(line)
-    if not yes:
-        click.confirm("Sign this?", abort=True)
-    target = out or Path(f"agreement-0x{key.address.hex()}.json")
-    agree(manifest, key).save(target)
+    with Home.open(home, create=False) as own:
+        address = f"0x{own.key.address.hex()}"
+        if own.key.address not in manifest.founders:
+            raise ConfigError(
+                f"{address} is not among the founders of {manifest.name!r}.",
+                "Have it added under [members] founders, or use the home of a founder.",
+            )
+        model = genesis or draft.parent / (manifest.genesis_file or "")
+        files = content_of(manifest, model)
+        manifest = complete(manifest, model)
+        for line in review(manifest):
+            click.echo(line)
+        for document in files[1:]:
+            click.echo(f"The purpose is the document {document}: read it before you sign.")
+        if not yes:
+            click.confirm("Sign this?", abort=True)
+        target = out or Path(f"agreement-{address}.json")
+        agree(manifest, own.key).save(target)
+        keep_content(own, files)
     click.echo(f"{target}: give it to the founder who deploys the contract.")

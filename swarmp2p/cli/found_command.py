@@ -77,6 +77,6 @@ def command(
     click.echo(f"Founded {manifest.name!r}: contract 0x{manifest.contract.hex()} on chain {manifest.chain_id}.")
     click.echo(f"Its manifest {manifest.cid} is in {target}: give that file to every member.")
     click.echo(
-        f"Withstands {manifest.f} colluders; {manifest.may_die} of {manifest.initial_members} members may die for good"
-        " before it waits."
+        f"Withstands {manifest.f} colluder{'s' * (manifest.f != 1)}; {manifest.may_die} of {manifest.initial_members} members"
+        " may die for good before it waits."
     )

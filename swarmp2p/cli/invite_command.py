@@ -39,13 +39,14 @@ def command(
     """Invite ADDRESS to the swarm, as a founder or a member.
 
     The invitation is a file to hand over. It names the swarm's purpose, the longest time and the largest weight. Where
-    the swarm asks for several founders, the next one adds its signature with --sign.
+    the swarm asks for several founders, the next one adds its signature with --sign. More than half of the members will
+    do as well: a running peer passes the invitation on to them, and they add theirs with `swarmp2p vote sign`.
     """
     import os
 
     from swarmp2p.control.invitation import Invitation
     from swarmp2p.control.manifest_file import load_manifest
-    from swarmp2p.control.paper_box import PaperBox
+    from swarmp2p.control.paper_box import PaperBox, paper_id
     from swarmp2p.peer.founding import invite, sign_too
 
     key = load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD"))
@@ -66,4 +67,5 @@ def command(
     invitation.save(target)
     # A peer that runs with this home passes it on to the members, for their signatures.
     PaperBox(home.expanduser() / PAPERS_FOLDER).add(invitation)
-    click.echo(f"{target}: signed {len(invitation.signatures)} time(s), {agreed.k_invite} needed of founders.")
+    signed = f"signed {len(invitation.signatures)} time(s), {agreed.k_invite} needed of founders"
+    click.echo(f"{target}, {paper_id(invitation)}: {signed}.")

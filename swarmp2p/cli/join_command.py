@@ -22,8 +22,8 @@ from swarmp2p.home import Home
 def command(manifest: Path, home: Path, invitation: Path, addresses: tuple[str, ...]) -> None:
     """Enrol this key in the swarm: from then on it is a member, and the swarm waits for it.
 
-    Everything is checked against the manifest before a transaction is spent. `swarmp2p run --invitation` does the same
-    on its way. On a test chain, the account gets its gas from the faucet.
+    Look first at what you join: `swarmp2p terms`. Everything is checked against the manifest before a transaction is
+    spent. `swarmp2p run --invitation` does the same on its way. On a test chain, the account gets its gas from the faucet.
     """
     from swarmp2p.control.invitation import Invitation
     from swarmp2p.control.manifest_file import load_manifest
@@ -33,4 +33,5 @@ def command(manifest: Path, home: Path, invitation: Path, addresses: tuple[str, 
     invited = Invitation.load(invitation)
     with Home.open(home) as own:
         index = trio.run(join, agreed, own, invited, addresses)
+        click.echo(f"The purpose of {agreed.name!r}: {agreed.purpose}")
         click.echo(f"0x{own.key.address.hex()} is member {index} of {agreed.name!r}.")

@@ -37,10 +37,15 @@ def new(home: Path, keystore: bool, as_json: bool) -> None:
 
 @command.command("show")
 @home_option
+@click.option("--address", "address_only", is_flag=True, help="Print the address alone.")
 @json_option
-def show(home: Path, as_json: bool) -> None:
+def show(home: Path, address_only: bool, as_json: bool) -> None:
     """Print the address and the PeerID."""
-    _show(load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD")), as_json)
+    key = load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD"))
+    if address_only:
+        click.echo(f"0x{key.address.hex()}")
+    else:
+        _show(key, as_json)
 
 
 def _show(key: Key, as_json: bool) -> None:

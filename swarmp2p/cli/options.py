@@ -15,6 +15,8 @@ home_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("~/.swarmp2p"),
     show_default=True,
+    envvar="SWARMP2P_HOME",
+    show_envvar=True,
     help="The peer's folder: its key, journal and content.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -49,6 +51,25 @@ class AmountType(click.ParamType[int]):
                 ctx,
             )
         return int(text)
+
+
+class RoundsType(click.ParamType[tuple[int, bool]]):
+    """A number of merged rounds: in all, or with + before it, from now on."""
+
+    name = "rounds"
+
+    def __init__(self, least: int = 0) -> None:
+        self._least = least
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, bool]:
+        """The number, and whether it counts from now on."""
+        if isinstance(value, tuple):
+            return value
+        text = str(value)
+        digits = text.removeprefix("+")
+        if not (digits.isascii() and digits.isdigit()) or not self._least <= int(digits) < 2**32:
+            self.fail(f"{value!r} is no number of rounds; write 7 for seven in all, +2 for two more.", param, ctx)
+        return int(digits), text.startswith("+")
 
 
 class AddressType(click.ParamType[Address]):

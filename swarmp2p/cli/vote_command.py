@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import trio
 
-from swarmp2p.cli.options import AddressType, home_option, manifest_argument
+from swarmp2p.cli.options import AddressType, RoundsType, home_option, manifest_argument
 from swarmp2p.core.errors import ConfigError
 from swarmp2p.core.types import NO_ADDRESS, Address, VoteKind
 from swarmp2p.home import KEY_FILE, PAPERS_FOLDER
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from swarmp2p.control.ballot import Ballot
 
 DAYS = 7.0
+LOOK_INTERVAL = 0.2
+"""Seconds between two looks into the folder, which a running peer writes to."""
 
 
 @click.group("vote")
@@ -72,29 +74,43 @@ def stop(manifest: Path, home: Path, days: float, out: Path | None) -> None:
 
 @command.command("reopen")
 @manifest_argument
-@click.argument("max_rounds", type=click.IntRange(1, 2**32 - 1))
+@click.argument("max_rounds", type=RoundsType(least=1))
 @home_option
 @_days
 @_out
-def reopen(manifest: Path, max_rounds: int, home: Path, days: float, out: Path | None) -> None:
-    """Propose that a stopped swarm trains on from its best model, up to MAX_ROUNDS merged rounds in all."""
-    _propose(manifest, home, out, VoteKind.REOPEN, days, arg=max_rounds)
+def reopen(manifest: Path, max_rounds: tuple[int, bool], home: Path, days: float, out: Path | None) -> None:
+    """Propose that a stopped swarm trains on from its best model, up to MAX_ROUNDS merged rounds in all; +5: five more."""
+    number, more = max_rounds
+    _propose(manifest, home, out, VoteKind.REOPEN, days, arg=number, from_now=more)
 
 
 @command.command("list")
 @manifest_argument
 @home_option
-def list_(manifest: Path, home: Path) -> None:
+@click.option("--wait", type=click.FloatRange(0.0), help="Wait so many seconds for a paper that HOME has not signed.")
+def list_(manifest: Path, home: Path, wait: float | None) -> None:
     """Show the papers that wait in HOME: what they say and who has signed."""
     from swarmp2p.cli.chain_access import open_contract
     from swarmp2p.control.ballot import Ballot, described, votes_needed
     from swarmp2p.control.paper_box import PaperBox
+    from swarmp2p.core.errors import SwarmWaiting
 
-    papers = PaperBox(home.expanduser() / PAPERS_FOLDER).papers()
+    box = PaperBox(home.expanduser() / PAPERS_FOLDER)
 
     async def show() -> None:
         async with open_contract(manifest, Key.generate()) as (contract, _):
             view, domain = await contract.state(), await contract.domain()
+        papers = box.papers()
+        if wait is not None:
+            me = _key(home).address
+            deadline = trio.current_time() + wait
+            while all(me in paper.signers(domain) for paper in papers.values()):
+                if trio.current_time() > deadline:
+                    raise SwarmWaiting(
+                        f"No paper to sign came to {home} in {wait:g} s.", "A peer has to run with that home."
+                    )
+                await trio.sleep(LOOK_INTERVAL)
+                papers = box.papers()
         for id_, paper in papers.items():
             signers = ", ".join(f"0x{signer.hex()}" for signer in paper.signers(domain) if signer is not None)
             what = described(paper.vote) if isinstance(paper, Ballot) else f"invite 0x{paper.invite.invitee.hex()}"
@@ -175,6 +191,7 @@ def _propose(
     *,
     target: Address = NO_ADDRESS,
     arg: int = 0,
+    from_now: bool = False,
 ) -> None:
     from swarmp2p.cli.chain_access import open_contract
     from swarmp2p.control.ballot import Ballot, described, new_vote, votes_needed
@@ -186,7 +203,7 @@ def _propose(
     async def make() -> "tuple[Ballot, int]":
         async with open_contract(manifest, key) as (contract, agreed):
             view, domain = await contract.state(), await contract.domain()
-        vote = new_vote(view, kind, int(time.time() + days * DAY), target, arg)
+        vote = new_vote(view, kind, int(time.time() + days * DAY), target, arg + view.merged_rounds * from_now)
         return Ballot(agreed.chain_id, agreed.contract, vote).signed(key, domain), votes_needed(view)
 
     ballot, needed = trio.run(make)

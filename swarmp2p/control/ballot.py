@@ -126,6 +126,6 @@ def check_ballot(
         raise BallotRefused(
             f"The ballot is signed by {len(counted)} members that count; it needs {needed} of"
             f" {view.active.bit_count()} ACTIVE ones.",
-            "Have it signed by more of them: `swarmp2p vote --sign`.",
+            "Have it signed by more of them: `swarmp2p vote sign`.",
         )
     return [counted[signer] for signer in sorted(counted)]

@@ -1,7 +1,6 @@
 """Money for gas on test chains: the embedded chain's faucet, anvil's cheat call, or a purse that somebody holds."""
 
 import trio
-from eth_account import Account
 from eth_utils.address import to_checksum_address
 
 from swarmp2p.control.fees import FeeOracle
@@ -54,6 +53,8 @@ async def transfer(rpc: RpcClient, payer: Key, to: Address, wei: int) -> None:
     Raises:
         TransactionFailed: the payer has not enough, or no block takes it in a minute.
     """
+    from eth_account import Account  # 0.3 s to import, and faucets are asked more often
+
     fees = await FeeOracle(rpc, payer.address).fees()
     nonce = int(await rpc.call("eth_getTransactionCount", "0x" + payer.address.hex(), "pending"), 16)
     chain_id = rpc.chain_id or int(await rpc.call("eth_chainId"), 16)

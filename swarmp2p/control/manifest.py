@@ -95,6 +95,8 @@ class Manifest:
     knobs: Knobs = field(default_factory=Knobs)
     genesis_file: str | None = None
     """In a draft: the safetensors file of the first model."""
+    purpose_file: str | None = None
+    """In a draft: the document of the terms, whose CID will be the purpose; `purpose` is empty then."""
     chain_id: int = 0
     contract: Address = b""
     """Empty, as the next three, in a draft."""
@@ -127,11 +129,18 @@ class Manifest:
         )
 
     @property
+    def purpose_cid(self) -> CID | None:
+        """The CID that `purpose` is; None if it is a text."""
+        try:
+            return CID.decode(self.purpose)
+        except (ValueError, KeyError):
+            return None
+
+    @property
     def purpose_digest(self) -> Digest:
         """The digest that invitations sign: of the CID that `purpose` is, or of its text as a raw block."""
-        try:
-            cid = CID.decode(self.purpose)
-        except (ValueError, KeyError):
+        cid = self.purpose_cid
+        if cid is None:
             return hashlib.sha256(self.purpose.encode()).digest()
         return bytes(cid.raw_digest) if cid.hashfun.name == "sha2-256" else hashlib.sha256(bytes(cid)).digest()
 
@@ -140,7 +149,7 @@ class Manifest:
 
         As a raw block it has the manifest's CID; any IPFS can hold it.
         """
-        if not self.genesis:
+        if not self.genesis or not self.purpose:
             raise ConfigError("A draft has no digest yet.", "Found the swarm first.")
         agreed = {
             "version": 2,
@@ -217,6 +226,10 @@ class Manifest:
     def with_genesis(self, genesis: Digest, size: int, schema: Digest) -> "Manifest":
         """This draft with its first model: then it has a digest and a configuration to deploy."""
         return replace(self, genesis_file=None, genesis=genesis, size=size, schema=schema)
+
+    def with_purpose(self, cid: CID) -> "Manifest":
+        """This draft with the CID of its document of terms."""
+        return replace(self, purpose_file=None, purpose=str(cid))
 
     def with_treasury(self, treasury: Address) -> "Manifest":
         """This draft with the contract that holds its money."""

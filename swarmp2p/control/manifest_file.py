@@ -1,5 +1,6 @@
 """`swarm.toml` read and written: a draft or a founded manifest from its text, and its commented text from either."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from swarmp2p.core.types import Address
 
 
 def load_draft(path: Path) -> Manifest:
-    """Read a founder's draft.
+    """Read a founder's draft; `purpose_file` becomes a path from here.
 
     Raises:
         ConfigError: naming the key and the mend; also when the file is of a founded swarm already.
     """
     values = read_toml(path, FORM, DRAFT_MEND)
-    return _draft(values, str(path))
+    manifest = _draft(values, str(path))
+    if manifest.purpose_file is None:
+        return manifest
+    return replace(manifest, purpose_file=str(path.parent / manifest.purpose_file))
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -49,6 +53,11 @@ def _draft(values: dict[str, dict[str, Any]], name: str) -> Manifest:
             raise ConfigError(f"{name}: a draft has no [model] {key}.", "`found` computes it from [model] file.")
     if values["model"]["file"] is None:
         raise ConfigError(f"{name}: the key [model] file is missing.", "Name the safetensors file of the first model.")
+    if (values[""]["purpose"] is None) == (values[""]["purpose_file"] is None):
+        raise ConfigError(
+            f"{name}: give either the key purpose or the key purpose_file.",
+            "Say the purpose and terms in words, or name the document that has them.",
+        )
     if values["rewards"]["treasury"] is not None:
         raise ConfigError(f"{name}: a draft has no [rewards] treasury.", "`found` deploys it.")
     manifest = _manifest(values, name)
@@ -62,6 +71,10 @@ def _founded(values: dict[str, dict[str, Any]], name: str) -> Manifest:
     for section, key in (("chain", "id"), ("model", "genesis"), ("model", "size"), ("model", "schema")):
         if values[section][key] is None:
             raise ConfigError(f"{name}: the key [{section}] {key} is missing.", FOUNDED_MEND)
+    if values[""]["purpose"] is None:
+        raise ConfigError(f"{name}: the key purpose is missing.", FOUNDED_MEND)
+    if values[""]["purpose_file"] is not None:
+        raise ConfigError(f"{name}: purpose_file belongs into a draft only.", "Remove it.")
     if values["model"]["file"] is not None:
         raise ConfigError(f"{name}: [model] file belongs into a draft only.", "Remove it.")
     manifest = _manifest(values, name)
@@ -87,7 +100,8 @@ def _manifest(values: dict[str, dict[str, Any]], name: str) -> Manifest:
     knobs = {key: value for key, value in values["local"].items() if value is not None}
     return Manifest(
         name=top["name"],
-        purpose=top["purpose"],
+        purpose=top["purpose"] or "",
+        purpose_file=top["purpose_file"],
         founders=founders,
         k_invite=-(-len(founders) // 2) if signatures is None else signatures,
         initial_members=initial,
@@ -171,11 +185,19 @@ def _head(m: Manifest) -> str:
         first = (
             "# Draft of a swarm. Fill it in, then `swarmp2p found` deploys the contract and writes the members' file."
         )
-    return f"""{first}
-name = {quoted(m.name)}
-# What the members agree to: the purpose and terms in words, or the CID of a document. Invitations sign it.
-purpose = {quoted(m.purpose)}
-"""
+    lines = [first, f"name = {quoted(m.name)}"]
+    lines.append(
+        "# What the members agree to: the purpose and terms in words, or the CID of a document. Invitations sign it."
+    )
+    if not m.founded:
+        lines.append(
+            "# In a draft, purpose_file names that document instead (relative to this file): its CID is the purpose."
+        )
+    if m.purpose_file is None:
+        lines.append(f"purpose = {quoted(m.purpose)}")
+    else:
+        lines.append(f"purpose_file = {quoted(m.purpose_file)}")
+    return "\n".join(lines) + "\n"
 
 
 def _chain(m: Manifest) -> str:

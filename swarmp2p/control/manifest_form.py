@@ -60,7 +60,11 @@ def _policy(value: Any) -> str:
 
 
 FORM: Form = {
-    "": {"name": Key(text(64)), "purpose": Key(text(4096))},
+    "": {
+        "name": Key(text(64)),
+        "purpose": Key(text(4096), optional=True),
+        "purpose_file": Key(text(4096), optional=True),
+    },
     "chain": {
         "rpc": Key(list_of(url, 16, least=1)),
         "id": Key(integer(1, 2**53), optional=True),

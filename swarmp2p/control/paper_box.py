@@ -50,9 +50,7 @@ class PaperBox:
         """The paper of this id. Raises ConfigError if there is none."""
         paper = self.papers().get(id_)
         if paper is None:
-            raise ConfigError(
-                f"There is no paper {id_} in {self._folder}.", "`swarmp2p vote --list` shows those there."
-            )
+            raise ConfigError(f"There is no paper {id_} in {self._folder}.", "`swarmp2p vote list` shows those there.")
         return paper
 
     def add(self, paper: AnyPaper) -> AnyPaper:

@@ -15,7 +15,8 @@ def review(manifest: Manifest) -> Iterator[str]:
     yield f"  membership  by invitation of {m.k_invite} of {len(m.founders)} founders, or more than half of the members"
     yield f"  start       when {m.initial_members} members have enrolled and trained"
     yield (
-        f"  trust       withstands {m.f} colluders: {m.q} members recompute every merge;"
+        f"  trust       withstands {_number(m.f, 'colluder')}:"
+        f" {_number(m.q, 'member')} recompute{'s' * (m.q == 1)} every merge;"
         f" {m.may_die} of the first {m.initial_members} members may die before it waits"
     )
     yield (
@@ -28,6 +29,10 @@ def review(manifest: Manifest) -> Iterator[str]:
     )
     yield f"  end         {_end(m)}"
     yield from _money(m.rewards)
+
+
+def _number(count: int, of: str) -> str:
+    return f"{count} {of}{'s' * (count != 1)}"
 
 
 def _end(m: Manifest) -> str:

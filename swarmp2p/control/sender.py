@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import Any
 
 import trio
-from eth_account import Account
 
 from swarmp2p.control.abi_codec import Artefact
 from swarmp2p.control.fees import FeeOracle
@@ -24,7 +23,7 @@ from swarmp2p.control.rpc import NodeError, RpcClient
 from swarmp2p.control.transaction import Sent, Transaction, is_receipt
 from swarmp2p.core.errors import ChainUnreachable, TransactionFailed
 from swarmp2p.core.types import Address
-from swarmp2p.identity import keccak256
+from swarmp2p.identity import Key, keccak256
 
 RECEIPT_TIMEOUT = 180.0
 """Seconds after which a transaction that is not in a block is given up (and stays in the journal)."""
@@ -51,8 +50,8 @@ class Sender:
         self, rpc: RpcClient, secret: bytes, artefact: Artefact, journal: TransactionJournal | None = None
     ) -> None:
         self._rpc = rpc
-        self._account = Account.from_key(secret)
-        self.address: Address = bytes.fromhex(self._account.address[2:])
+        self._secret = secret
+        self.address: Address = Key(secret).address
         self._artefact = artefact
         self._journal = journal
         self._fees = FeeOracle(rpc, self.address)
@@ -132,7 +131,7 @@ class Sender:
     # ---- sending
 
     async def _estimate(self, to: Address | None, data: bytes) -> int:
-        call = {"from": self._account.address, "data": "0x" + data.hex()}
+        call = {"from": "0x" + self.address.hex(), "data": "0x" + data.hex()}
         if to is not None:
             call["to"] = "0x" + to.hex()
         try:
@@ -188,7 +187,7 @@ class Sender:
     async def _sign(self, transaction: Transaction) -> bytes:
         if self._chain_id is None:
             self._chain_id = await self._rpc.number("eth_chainId")
-        return transaction.sign(self._account, self._chain_id)
+        return transaction.sign(self._secret, self._chain_id)
 
     # ---- waiting
 
@@ -301,7 +300,7 @@ class Sender:
     async def _why_reverted(self, transaction: Transaction, number: int) -> TransactionFailed:
         """A transaction in a block that failed: run it again on the block before, to learn the reason."""
         call = {
-            "from": self._account.address,
+            "from": "0x" + self.address.hex(),
             "data": "0x" + transaction.data.hex(),
             "gas": hex(transaction.gas),
         }

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import rlp
-from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 
 from swarmp2p.control.fees import Fees
@@ -27,8 +26,10 @@ class Transaction:
     gas: int
     fees: Fees
 
-    def sign(self, account: LocalAccount, chain_id: int) -> bytes:
+    def sign(self, secret: bytes, chain_id: int) -> bytes:
         """The signed transaction, as eth_sendRawTransaction takes it; its Keccak-256 is its hash."""
+        from eth_account import Account  # 0.3 s to import, and most commands send nothing
+
         fields: dict[str, Any] = {
             "nonce": self.nonce,
             "gas": self.gas,
@@ -39,7 +40,7 @@ class Transaction:
         }
         if self.to is not None:
             fields["to"] = to_checksum_address(self.to)
-        return bytes(account.sign_transaction(fields).raw_transaction)
+        return bytes(Account.sign_transaction(fields, secret).raw_transaction)
 
 
 def decode(raw: bytes) -> Transaction:

@@ -1,15 +1,16 @@
 """Founding a swarm, inviting to it, joining and leaving it: what people do once. The command line calls these."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
+from multiformats import CID
 
 from swarmp2p.content.embedded import EmbeddedStore
 from swarmp2p.content.interface import ContentStore
-from swarmp2p.content.unixfs import hash_file
+from swarmp2p.content.unixfs import cid, hash_file
 from swarmp2p.control.agreement import Agreement, agree, require_agreement, with_agreements
 from swarmp2p.control.contract import SwarmContract, deploy
 from swarmp2p.control.faucet import fund
@@ -61,16 +62,33 @@ async def found(
 
 
 def complete(manifest: Manifest, model: Path) -> Manifest:
-    """A draft with its first model, checked: what founders agree to. Blocks, while it hashes the model.
+    """A draft with its first model, checked, and its document of terms: what founders agree to. Blocks, while it hashes both.
 
     Raises:
-        ConfigError, SchemaMismatch: the model cannot be a genesis.
+        ConfigError, SchemaMismatch: the model cannot be a genesis, or the document cannot be read.
     """
     schema = read_schema(model)
     require_aligned(schema)
     rule_from_id(manifest.rule).check_schema(schema)
+    if manifest.purpose_file is not None:
+        manifest = manifest.with_purpose(terms_cid(Path(manifest.purpose_file)))
     hashed = hash_file(model)
     return manifest.with_genesis(hashed.digest, hashed.size, schema.digest)
+
+
+def terms_cid(document: Path) -> CID:
+    """CID of a document of terms.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        hashed = hash_file(document)
+    except OSError as error:
+        raise ConfigError(
+            f"The terms {document} cannot be read: {error.strerror}.", "Put the document there that was agreed on."
+        ) from None
+    return cid(hashed.digest, hashed.size)
 
 
 async def deploy_swarm(
@@ -90,6 +108,7 @@ async def deploy_swarm(
             f"0x{home.key.address.hex()} is not among the founders of {manifest.name!r}.",
             "Add it under [members] founders, or use the home of a founder.",
         )
+    files = content_of(manifest, model)
     manifest = await trio.to_thread.run_sync(complete, manifest, model)
     manifest = with_agreements(manifest, [agree(manifest, home.key), *agreements])
     require_agreement(manifest, manifest.name)
@@ -100,7 +119,7 @@ async def deploy_swarm(
         contract = await deploy(rpc, home.key.secret, manifest.config(), home.journal)
         if manifest.rewards is not None:
             await Treasury(rpc, manifest.rewards.treasury, home.key.secret, home.journal).bind(contract)
-    await trio.to_thread.run_sync(keep_genesis, home, model, content)
+    await trio.to_thread.run_sync(keep_content, home, files, content)
     return Founded(manifest.with_contract(chain_id, contract), funded)
 
 
@@ -137,14 +156,21 @@ async def check_founded(rpc: RpcClient, manifest: Manifest, contract: SwarmContr
     return config
 
 
-def keep_genesis(home: Home, model: Path, content: ContentStore | None = None) -> None:
-    """Put the first model into the founder's own store, or into the one in its home: from there other members fetch it."""
+def content_of(draft: Manifest, model: Path) -> list[Path]:
+    """The files that belong to a draft."""
+    return [model] if draft.purpose_file is None else [model, Path(draft.purpose_file)]
+
+
+def keep_content(home: Home, files: Iterable[Path], content: ContentStore | None = None) -> None:
+    """Put the first model and the terms where other members fetch them from: into a store, or the one in a home."""
     if content is not None:
-        content.put(model)
+        for file in files:
+            content.put(file)
         return
     store = EmbeddedStore(home.content)
     try:
-        store.put(model)
+        for file in files:
+            store.put(file)
     finally:
         store.close()
 

@@ -113,7 +113,9 @@ class Merging:
         ctx, oldest = self._ctx, self._ctx.view.round - 1
 
         def collect() -> set[Digest]:
-            own = {ctx.store.update.digest} if ctx.store.update else set()
+            own = {ctx.config.purpose}  # the terms, where they are a document that this home has
+            if ctx.store.update:
+                own.add(ctx.store.update.digest)
             if ctx.store.round is not None:
                 own |= set(ctx.store.round.roots.values())
             here = ctx.content.digests() - own

@@ -149,6 +149,24 @@ async def pay_in(money: Money, amount: int) -> int:
     return (await money.treasury.totals()).pool
 
 
+async def transfer(money: Money, to: Address, amount: int) -> int:
+    """Give somebody of the own tokens; gives what is left in hand.
+
+    Raises:
+        TransactionFailed: there are not enough.
+    """
+    token = await money.treasury.token()
+    there = await token.balance(money.account)
+    if there < amount:
+        raise TransactionFailed(
+            f"0x{money.account.hex()} has {money.unit.show(there)} in hand, less than {money.unit.show(amount)}.",
+            "`swarmp2p rewards` shows what is owed or at stake.",
+            error="InsufficientBalance",
+        )
+    await token.transfer(to, amount)
+    return await token.balance(money.account)
+
+
 async def stake(money: Money, amount: int) -> int:
     """Add to the own stake; gives all of it."""
     await money.treasury.stake(amount)

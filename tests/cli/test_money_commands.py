@@ -111,6 +111,14 @@ def test_the_money_of_a_swarm(commands: Commands, tmp_path: Path) -> None:
     assert isinstance(poor, TransactionFailed)
     assert poor.error == "InsufficientBalance"
 
+    assert run("transfer", address[1], "9", home=0).output.startswith("Gave 9 (0.000000000000000009 SWM) to 0x")
+    given = json.loads(run("balance", address[1], "--json", home=0).output)
+    assert run("balance", home=1).output == f"{address[1]} has {given['balance']} (0.000000000000000009 SWM).\n"
+    assert (given["account"], given["balance"]) == (address[1], "9")
+    too_much = run("transfer", address[0], "10", home=1, fails=True).exception
+    assert isinstance(too_much, TransactionFailed)
+    assert too_much.error == "InsufficientBalance"
+
     lines = run("rewards").output.splitlines()
     assert lines[0] == "A merged round pays 1000 (0.000000000000001 SWM), 0 % of it to those who attested."
     assert "round 1: pot 1000 (0.000000000000001 SWM), paid 1000 (0.000000000000001 SWM), not settled yet" in lines

@@ -109,6 +109,21 @@ def test_what_is_paid_is_agreed_but_for_the_treasury_that_is_deployed_later() ->
         assert replace(m, rewards=replace(PAYS, **change)).digest != m.digest, change
 
 
+def test_a_draft_may_name_a_document_of_its_terms(tmp_path: Path) -> None:
+    named = MINIMAL.replace('purpose = "learn to read digits"', 'purpose_file = "terms.md"')
+    m = parse_manifest(named)
+    assert (m.purpose, m.purpose_file) == ("", "terms.md")
+    assert parse_manifest(render(m)) == m
+    (tmp_path / "draft.toml").write_text(named)
+    assert load_draft(tmp_path / "draft.toml").purpose_file == str(tmp_path / "terms.md")
+    with pytest.raises(ConfigError, match="no digest yet"):
+        _ = replace(m, genesis=b"\x01" * 32, size=8).digest
+    neither = MINIMAL.replace('purpose = "learn to read digits"\n', "")
+    for text in (neither, named.replace("purpose_file", 'purpose = "in words"\npurpose_file')):
+        with pytest.raises(ConfigError, match="either the key purpose or the key purpose_file"):
+            parse_manifest(text)
+
+
 def test_the_digest_is_known() -> None:
     # Founded swarms are bound to it: a change of the canonical form needs a new version in it.
     assert str(_founded(parse_manifest(MINIMAL)).cid) == "bafkreia345crablb3t2in2erhbroq6wxkdtgzdsodyoene72sqpiw6neee"

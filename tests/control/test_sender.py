@@ -71,7 +71,7 @@ def test_what_is_signed_is_what_is_decoded(fees: Fees, to: bytes | None) -> None
     from eth_account import Account
 
     transaction = Transaction(7, to, b"data", 90_000, fees)
-    raw = transaction.sign(Account.from_key(KEY.secret), 5)
+    raw = transaction.sign(KEY.secret, 5)
     assert decode(raw) == transaction
     assert Account.recover_transaction(raw).lower() == "0x" + KEY.address.hex()
 
@@ -161,10 +161,9 @@ async def test_another_transaction_in_its_place_ends_the_wait(tmp_path: Path, au
     pool.mining = False
 
     async def takes_the_nonce(transaction: Transaction) -> None:
-        from eth_account import Account
 
         await trio.sleep(1.0)
-        pool.blocks.append([transaction.sign(Account.from_key(KEY.secret), 1)])
+        pool.blocks.append([transaction.sign(KEY.secret, 1)])
         pool.pool.clear()
 
     async with sender(pool, tmp_path) as only, trio.open_nursery() as nursery:
