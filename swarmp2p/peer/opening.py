@@ -78,7 +78,7 @@ async def open_context(
             config = await check_founded(rpc, agreed, contract)
             invited = None if invitation is None else Invitation.load(Path(invitation).expanduser())
             if invited is not None and (await contract.member(contract.account)).status not in MEMBERS:
-                await put_stake(rpc, agreed, own, invited.invite.stake)
+                await put_stake(rpc, agreed, own.key, invited.invite.stake, own.journal)
             async with open_on(
                 agreed,
                 config,
