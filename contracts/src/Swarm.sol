@@ -80,7 +80,7 @@ contract Swarm is SwarmMembers, SwarmVotes, SwarmViews {
         bytes32 merged,
         bytes32[] calldata slices,
         Signed[] calldata signatures
-    ) external {
+    ) external direct {
         Round memory r = _round;
         if (r.phase != Phase.MERGING) revert WrongPhase(r.phase);
         if (r.number != round) revert WrongRound(r.number);

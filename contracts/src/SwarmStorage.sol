@@ -93,6 +93,14 @@ abstract contract SwarmStorage is SwarmConfig {
 
     /* SHARED */
 
+    /// @dev Signatures that decide something have to be in a transaction's own calldata, where an audit finds them; else
+    /// anybody could pass a valid set on through a contract and so hide them for good.
+    modifier direct() {
+        // slither-disable-next-line tx-origin
+        if (msg.sender != tx.origin) revert NotDirect(msg.sender);
+        _;
+    }
+
     /// @dev The sender, IDLE until now.
     function _activate(uint8 index, uint32 round) internal {
         _active |= BitmapLib.single(index);

@@ -13,7 +13,7 @@ abstract contract SwarmVotes is SwarmRounds {
     using BitmapLib for uint256;
 
     /// @inheritdoc ISwarm
-    function execute(Vote calldata vote, bytes[] calldata signatures) external {
+    function execute(Vote calldata vote, bytes[] calldata signatures) external direct {
         if (vote.ballot != _lineage.ballot) revert WrongBallot(_lineage.ballot);
         if (block.timestamp > vote.deadline) revert VoteExpired(vote.deadline);
         if (vote.kind == 0 || vote.kind > uint8(type(VoteKind).max)) revert BadVote(vote.kind, vote.arg);

@@ -249,7 +249,7 @@ contract AdvanceTest is BaseTest {
         ISwarm.View memory v = swarm.state();
         bytes32[] memory slices = slicesOf(v.round, v.k);
         ISwarm.Signed[] memory s = attestations(list(3, 0), 0, mergedOf(v.round), slices);
-        swarm.finalize(v.round, 0, mergedOf(v.round), slices, s);
+        direct().finalize(v.round, 0, mergedOf(v.round), slices, s);
         vm.assertEq(swarm.state().waitFor, 7);
     }
 

@@ -162,6 +162,16 @@ abstract contract BaseTest {
 
     /* MOVES */
 
+    /// @dev The swarm, for a call as an account sends it, and not through the contract that a test is.
+    function direct() internal returns (Swarm) {
+        return sentBy(account(0));
+    }
+
+    function sentBy(address sender) internal returns (Swarm) {
+        vm.prank(sender, sender);
+        return swarm;
+    }
+
     function digestOf(uint32 round, uint256 i) internal pure returns (bytes32) {
         return keccak256(abi.encode("update", round, i));
     }
@@ -202,7 +212,7 @@ abstract contract BaseTest {
         uint256[] memory who = first(uint256(swarm.config().f) + 1);
         bytes32 merged = mergedOf(v.round);
         ISwarm.Signed[] memory signatures = attestations(who, excluded, merged, slices);
-        swarm.finalize(v.round, excluded, merged, slices, signatures);
+        direct().finalize(v.round, excluded, merged, slices, signatures);
     }
 
     function leave(uint256 i) internal {
@@ -212,7 +222,7 @@ abstract contract BaseTest {
 
     function decide(ISwarm.Vote memory vote, uint256[] memory who) internal {
         bytes[] memory signatures = votedBy(vote, who);
-        swarm.execute(vote, signatures);
+        direct().execute(vote, signatures);
     }
 
     function expel(uint256 i, uint256[] memory who) internal {
@@ -264,7 +274,7 @@ abstract contract BaseTest {
     function refuses(ISwarm.Vote memory vote, uint256[] memory who, bytes memory reason) internal {
         bytes[] memory signatures = votedBy(vote, who);
         vm.expectRevert(reason);
-        swarm.execute(vote, signatures);
+        direct().execute(vote, signatures);
     }
 
     function tooFewVotes(uint256 votes, uint256 active) internal pure returns (bytes memory) {

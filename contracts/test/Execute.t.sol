@@ -14,6 +14,14 @@ contract ExecuteTest is BaseTest {
         return voteOn(ISwarm.VoteKind.STOP, address(0), 0);
     }
 
+    /// @dev Signatures that only another contract's call shows could not be audited.
+    function testNotThroughAContract() public {
+        ISwarm.Vote memory vote = stopVote();
+        bytes[] memory s = votedBy(vote, list(0, 1, 2));
+        refuses(ISwarm.NotDirect.selector, address(this));
+        swarm.execute(vote, s);
+    }
+
     function testEachBallotIsUsedOnce() public {
         ISwarm.Vote memory one = voteOn(ISwarm.VoteKind.EXPEL, account(4), 0);
         ISwarm.Vote memory other = voteOn(ISwarm.VoteKind.EXPEL, account(3), 0);
@@ -85,8 +93,7 @@ contract ExecuteTest is BaseTest {
     function testAnyoneSendsIt() public {
         ISwarm.Vote memory vote = stopVote();
         bytes[] memory s = votedBy(vote, list(0, 1, 2));
-        vm.prank(address(0xbeef));
-        swarm.execute(vote, s);
+        sentBy(address(0xbeef)).execute(vote, s);
         phaseIs(ISwarm.Phase.STOPPED);
     }
 }

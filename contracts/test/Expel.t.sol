@@ -30,8 +30,7 @@ contract ExpelTest is BaseTest {
         vm.expectEmit(true, true, true, true);
         emit ISwarm.Expelled(account(4), 1, false, false);
         // Anyone may send it.
-        vm.prank(address(0xbeef));
-        swarm.execute(vote, s);
+        sentBy(address(0xbeef)).execute(vote, s);
         statusIs(4, ISwarm.Status.BARRED);
         ISwarm.View memory v = swarm.state();
         vm.assertEq(v.active, 15);
@@ -64,7 +63,7 @@ contract ExpelTest is BaseTest {
         bytes32[] memory slices = slicesOf(1, swarm.state().k);
         ISwarm.Signed[] memory s = attestations(list(0, 4), 0, mergedOf(1), slices);
         refuses(ISwarm.NotAuthorised.selector, account(4));
-        swarm.finalize(1, 0, mergedOf(1), slices, s);
+        direct().finalize(1, 0, mergedOf(1), slices, s);
     }
 
     function testBeforeTheSealTheUpdateIsForcedOut() public {
@@ -73,7 +72,7 @@ contract ExpelTest is BaseTest {
         bytes[] memory s = votedBy(vote, list(0, 1, 2));
         vm.expectEmit(true, true, true, true);
         emit ISwarm.Expelled(account(4), 1, false, true);
-        swarm.execute(vote, s);
+        direct().execute(vote, s);
         ISwarm.View memory v = swarm.state();
         vm.assertEq(v.banned, 16);
         vm.assertEq(v.submitted, 16, "inputs keep it");
@@ -89,7 +88,7 @@ contract ExpelTest is BaseTest {
         bytes32[] memory slices = slicesOf(1, v.k);
         ISwarm.Signed[] memory all = attestations(list(0, 1), 0, mergedOf(1), slices);
         refuses(ISwarm.BannedIncluded.selector, 16);
-        swarm.finalize(1, 0, mergedOf(1), slices, all);
+        direct().finalize(1, 0, mergedOf(1), slices, all);
         for (uint256 j; j < 5; ++j) {
             vm.assertTrue(swarm.leaders(1)[j] != account(4), "leads");
         }
@@ -107,7 +106,7 @@ contract ExpelTest is BaseTest {
         bytes[] memory s = votedBy(vote, list(0, 1, 2));
         vm.expectEmit(true, true, true, true);
         emit ISwarm.Expelled(account(4), 1, false, false);
-        swarm.execute(vote, s);
+        direct().execute(vote, s);
         vm.assertEq(swarm.state().roster, 31);
         vm.assertEq(swarm.state().banned, 0);
         merge(0);
@@ -125,9 +124,9 @@ contract ExpelTest is BaseTest {
         bytes32[] memory none = new bytes32[](0);
         ISwarm.Signed[] memory s = attestations(list(0, 1), 0, 0, none);
         refuses(ISwarm.BannedIncluded.selector, 8);
-        swarm.finalize(1, 0, 0, none, s);
+        direct().finalize(1, 0, 0, none, s);
         s = attestations(list(0, 1), 8, 0, none);
-        swarm.finalize(1, 8, 0, none, s);
+        direct().finalize(1, 8, 0, none, s);
         vm.assertEq(swarm.state().round, 2);
     }
 
@@ -313,7 +312,7 @@ contract ExpelTest is BaseTest {
         bytes[] memory s = votedBy(vote, list(0, 1, 2));
         vm.expectEmit(true, true, true, true);
         emit ISwarm.Expelled(account(4), 1, true, false);
-        swarm.execute(vote, s);
+        direct().execute(vote, s);
         // The round is that of the expulsion: what it earned before stays its own.
         expulsionIs(4, 1, true);
         refuses(voteOn(SLASH, account(4), 0), list(0, 1, 2), barred(4));
@@ -426,7 +425,7 @@ contract ExpelTest is BaseTest {
         bytes[] memory none = new bytes[](0);
         ISwarm.Vote memory vote = voteOn(EXPEL, account(1), 0);
         vm.expectRevert(tooFewVotes(0, 0));
-        swarm.execute(vote, none);
+        direct().execute(vote, none);
         refuses(vote, list(0, 1, 2, 3), tooFewVotes(0, 0));
     }
 

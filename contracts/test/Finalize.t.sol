@@ -17,7 +17,15 @@ contract FinalizeTest is BaseTest {
     }
 
     function send(uint256 excluded, bytes32[] memory s, ISwarm.Signed[] memory signatures) private {
-        swarm.finalize(1, excluded, MERGED, s, signatures);
+        direct().finalize(1, excluded, MERGED, s, signatures);
+    }
+
+    /// @dev Signatures that only another contract's call shows could not be audited.
+    function testNotThroughAContract() public {
+        ISwarm.Signed[] memory s = attestations(list(2, 3), 0, MERGED, slices());
+        bytes32[] memory parts = slices();
+        refuses(ISwarm.NotDirect.selector, address(this));
+        swarm.finalize(1, 0, MERGED, parts, s);
     }
 
     function testOpensTheNextRound() public {
@@ -29,8 +37,7 @@ contract FinalizeTest is BaseTest {
         vm.expectEmit(true, true, true, true);
         emit ISwarm.Opened(2, MERGED, 15, 2);
         // Anyone may send it.
-        vm.prank(address(0xbeef));
-        send(0, parts, s);
+        sentBy(address(0xbeef)).finalize(1, 0, MERGED, parts, s);
         ISwarm.View memory v = swarm.state();
         vm.assertEq(v.round, 2);
         phaseIs(ISwarm.Phase.COLLECTING);
@@ -126,7 +133,7 @@ contract FinalizeTest is BaseTest {
         else if (what == 2) parts[1] = keccak256("another");
         else s[0].mask = 3;
         vm.expectRevert();
-        swarm.finalize(1, excluded, merged, parts, s);
+        direct().finalize(1, excluded, merged, parts, s);
     }
 
     function testSignaturesBindTheRound() public {
@@ -136,9 +143,9 @@ contract FinalizeTest is BaseTest {
         swarm.advance(new uint8[](0));
         submitAll(4, 0);
         vm.expectRevert();
-        swarm.finalize(2, 0, MERGED, parts, s);
+        direct().finalize(2, 0, MERGED, parts, s);
         refuses(ISwarm.WrongRound.selector, 2);
-        swarm.finalize(1, 0, MERGED, parts, s);
+        direct().finalize(1, 0, MERGED, parts, s);
     }
 
     function testOneResultARound() public {
@@ -190,13 +197,13 @@ contract FinalizeTest is BaseTest {
         ISwarm.Signed[] memory s = attestations(list(1, 2), 14, 0, none);
         ISwarm.Signed[] memory one = attestations(list(1), 14, 0, none);
         refuses(ISwarm.TooFewSigners.selector, 1, 2);
-        swarm.finalize(1, 14, 0, none, one);
+        direct().finalize(1, 14, 0, none, one);
         bytes32[] memory parts = slices();
         refuses(ISwarm.WrongSliceCount.selector, 4, 4);
-        swarm.finalize(1, 14, 0, parts, s);
+        direct().finalize(1, 14, 0, parts, s);
         vm.expectEmit(true, true, true, true);
         emit ISwarm.Aborted(1);
-        swarm.finalize(1, 14, 0, none, s);
+        direct().finalize(1, 14, 0, none, s);
         ISwarm.View memory v = swarm.state();
         vm.assertEq(v.round, 2);
         vm.assertEq(v.headRound, 0);
@@ -208,7 +215,7 @@ contract FinalizeTest is BaseTest {
         bytes32[] memory none = new bytes32[](0);
         ISwarm.Signed[] memory s = attestations(list(1, 1), 0, 0, none);
         refuses(ISwarm.DuplicateSigner.selector, account(1));
-        swarm.finalize(1, 0, 0, none, s);
+        direct().finalize(1, 0, 0, none, s);
     }
 
     function testOneMemberAlone() public {
@@ -233,7 +240,7 @@ contract FinalizeTest is BaseTest {
         ISwarm.Signed[] memory s = attestations(list(0, 1), 0, mergedOf(2), parts);
         vm.expectEmit(true, true, true, true);
         emit ISwarm.Stopped(2, ISwarm.StopReason.MAX_ROUNDS, mergedOf(2), c.genesis);
-        swarm.finalize(2, 0, mergedOf(2), parts, s);
+        direct().finalize(2, 0, mergedOf(2), parts, s);
         v = swarm.state();
         phaseIs(ISwarm.Phase.STOPPED);
         vm.assertEq(uint256(v.stopReason), uint256(ISwarm.StopReason.MAX_ROUNDS));

@@ -89,7 +89,7 @@ contract GasTest is BaseTest {
             }
             s[i] = attestation(i, 0, mergedOf(v.round), slices, mask);
         }
-        swarm.finalize(v.round, 0, mergedOf(v.round), slices, s);
+        direct().finalize(v.round, 0, mergedOf(v.round), slices, s);
         return vm.lastCallGas().gasTotalUsed;
     }
 

@@ -152,7 +152,7 @@ contract LeaveTest is BaseTest {
         ISwarm.Signed[] memory s = attestations(list(0, 3), 0, mergedOf(1), slices);
         leave(3);
         refuses(ISwarm.NotAuthorised.selector, account(3));
-        swarm.finalize(1, 0, mergedOf(1), slices, s);
+        direct().finalize(1, 0, mergedOf(1), slices, s);
     }
 
     /// @dev Whoever takes over an index does not sign for the one before.

@@ -53,13 +53,13 @@ contract MessagesTest is BaseTest {
             vm.prank(account(5));
             swarm.enrol(invite, s, "");
         } else if (t == Type.VOTE) {
-            swarm.execute(vote, s);
+            direct().execute(vote, s);
         } else {
             ISwarm.Signed[] memory a = new ISwarm.Signed[](s.length);
             for (uint256 i; i < s.length; ++i) {
                 a[i] = ISwarm.Signed(7, s[i]);
             }
-            swarm.finalize(1, 0, mergedOf(1), slices, a);
+            direct().finalize(1, 0, mergedOf(1), slices, a);
         }
     }
 
@@ -296,13 +296,13 @@ contract MessagesTest is BaseTest {
             a[i] = ISwarm.Signed(masks[i], sign(i, domain, hash));
         }
         (a[0].mask, a[1].mask) = (a[1].mask, a[0].mask);
-        try swarm.finalize(1, 0, mergedOf(1), slices, a) {
+        try direct().finalize(1, 0, mergedOf(1), slices, a) {
             vm.assertTrue(false, "accepted");
         } catch (bytes memory reason) {
             vm.assertEq(bytes32(bytes4(reason)), bytes32(ISwarm.NotAuthorised.selector));
         }
         (a[0].mask, a[1].mask) = (a[1].mask, a[0].mask);
-        swarm.finalize(1, 0, mergedOf(1), slices, a);
+        direct().finalize(1, 0, mergedOf(1), slices, a);
     }
 
     function testSlicesInAnotherOrder() public {
@@ -343,7 +343,7 @@ contract MessagesTest is BaseTest {
         }
         ISwarm.Signed[] memory a = new ISwarm.Signed[](2);
         (a[0], a[1]) = (ISwarm.Signed(7, s[0]), ISwarm.Signed(7, s[1]));
-        try swarm.finalize(2, 0, mergedOf(1), slices, a) {
+        try direct().finalize(2, 0, mergedOf(1), slices, a) {
             vm.assertTrue(false, "accepted");
         } catch (bytes memory reason) {
             vm.assertEq(bytes32(bytes4(reason)), bytes32(ISwarm.NotAuthorised.selector));

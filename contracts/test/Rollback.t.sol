@@ -35,7 +35,7 @@ contract RollbackTest is BaseTest {
         emit ISwarm.RolledBack(4, 1, mergedOf(1));
         vm.expectEmit(true, true, true, true);
         emit ISwarm.Opened(5, mergedOf(1), 15, 2);
-        swarm.execute(vote, s);
+        direct().execute(vote, s);
         ISwarm.View memory v = swarm.state();
         vm.assertEq(v.round, 5);
         vm.assertEq(v.head, mergedOf(1));
@@ -75,10 +75,10 @@ contract RollbackTest is BaseTest {
         phaseIs(ISwarm.Phase.COLLECTING);
         vm.assertEq(v.submitted | v.count | v.roster | v.k | v.sealedAt, 0);
         refuses(ISwarm.WrongPhase.selector, uint256(ISwarm.Phase.COLLECTING));
-        swarm.finalize(2, 0, mergedOf(2), slices, s);
+        direct().finalize(2, 0, mergedOf(2), slices, s);
         submitAll(4, 0);
         refuses(ISwarm.WrongRound.selector, 3);
-        swarm.finalize(2, 0, mergedOf(2), slices, s);
+        direct().finalize(2, 0, mergedOf(2), slices, s);
     }
 
     /// @dev Not an aborted round, not one to come, not one beside the lineage, not the head itself.

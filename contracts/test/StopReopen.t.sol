@@ -40,7 +40,7 @@ contract StopReopenTest is BaseTest {
         bytes[] memory s = votedBy(vote, list(1, 2, 3));
         vm.expectEmit(true, true, true, true);
         emit ISwarm.Stopped(2, ISwarm.StopReason.VOTE, mergedOf(1), swarm.config().genesis);
-        swarm.execute(vote, s);
+        direct().execute(vote, s);
         stoppedBy(ISwarm.StopReason.VOTE);
         ISwarm.View memory v = swarm.state();
         vm.assertEq(v.round, 2);
@@ -57,7 +57,7 @@ contract StopReopenTest is BaseTest {
         stoppedBy(ISwarm.StopReason.VOTE);
         vm.assertEq(swarm.state().roster | swarm.state().k, 0);
         refuses(ISwarm.WrongPhase.selector, uint256(ISwarm.Phase.STOPPED));
-        swarm.finalize(1, 0, mergedOf(1), slices, s);
+        direct().finalize(1, 0, mergedOf(1), slices, s);
     }
 
     function testStopOnce() public {
@@ -105,7 +105,7 @@ contract StopReopenTest is BaseTest {
         emit ISwarm.Reopened(4, mergedOf(1), 50);
         vm.expectEmit(true, true, true, true);
         emit ISwarm.Opened(5, mergedOf(1), 15, 2);
-        swarm.execute(vote, s);
+        direct().execute(vote, s);
         ISwarm.View memory v = swarm.state();
         phaseIs(ISwarm.Phase.COLLECTING);
         vm.assertEq(uint256(v.stopReason), uint256(ISwarm.StopReason.NONE));

@@ -12,7 +12,7 @@ from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
 
 from swarmp2p.core.config import Config
-from swarmp2p.core.errors import WrongChain
+from swarmp2p.core.errors import ConfigError, WrongChain
 from swarmp2p.core.types import Phase, Status, StopReason
 from swarmp2p.core.view import Member, View
 from swarmp2p.identity import keccak256
@@ -124,13 +124,32 @@ def _selector(name: str, types: Sequence[str]) -> bytes:
 @cache
 def artefact(name: str = "Swarm") -> Artefact:
     """The compiled contract that this package carries (`abi/<name>.json`: abi, bytecode)."""
-    text = resources.files("swarmp2p.control").joinpath(f"abi/{name}.json").read_text()
-    parsed = json.loads(text)
+    return parse_artefact(resources.files("swarmp2p.control").joinpath(f"abi/{name}.json").read_text())
+
+
+def parse_artefact(text: str) -> Artefact:
+    """A compiled contract from the JSON that contracts/tools/build writes.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    try:
+        parsed = json.loads(text)
+        bytecode = bytes.fromhex(parsed["bytecode"].removeprefix("0x"))
+        return _artefact_of(parsed["abi"], bytecode)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"This is no compiled contract ({type(error).__name__}: {error}).",
+            "It is a JSON object with `abi` and `bytecode`, as contracts/tools/build writes it.",
+        ) from None
+
+
+def _artefact_of(abi: Sequence[dict[str, Any]], bytecode: bytes) -> Artefact:
     functions: dict[str, Function] = {}
     events: dict[str, Event] = {}
     errors: dict[bytes, tuple[str, tuple[str, ...]]] = {}
     constructor: tuple[str, ...] = ()
-    for entry in parsed["abi"]:
+    for entry in abi:
         inputs = _types(entry.get("inputs", ()))
         if entry["type"] == "function":
             selector = _selector(entry["name"], inputs)
@@ -143,8 +162,7 @@ def artefact(name: str = "Swarm") -> Artefact:
             constructor = inputs
     for signature, types in _STANDARD_ERRORS.items():
         errors[keccak256(signature.encode())[:4]] = (signature.partition("(")[0], tuple(types))
-    bytecode = bytes.fromhex(parsed["bytecode"].removeprefix("0x"))
-    return Artefact(functions, events, errors, constructor, bytecode, tuple(parsed["abi"]))
+    return Artefact(functions, events, errors, constructor, bytecode, tuple(abi))
 
 
 @dataclass(frozen=True, slots=True)

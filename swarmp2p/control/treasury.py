@@ -6,7 +6,7 @@ from typing import Any
 
 from eth_abi.abi import encode
 
-from swarmp2p.control.abi_codec import artefact
+from swarmp2p.control.abi_codec import Artefact, artefact
 from swarmp2p.control.code_check import check_code
 from swarmp2p.control.interface import Receipt, TransactionJournal
 from swarmp2p.control.rpc import NodeError, RpcClient
@@ -230,10 +230,34 @@ async def deploy_treasury(
     return await _deploy(rpc, secret, "SwarmTreasury", journal, _terms_tuple(terms))
 
 
+async def deploy_policy(
+    rpc: RpcClient, secret: bytes, compiled: Artefact, *arguments: Any, journal: TransactionJournal | None = None
+) -> Address:
+    """A reward policy of one's own, which a manifest then names by this address.
+
+    Args:
+        compiled: of a contract that is an IRewardPolicy; `abi_codec.parse_artefact` reads one.
+        arguments: of its constructor.
+
+    Raises:
+        ConfigError: it has no `shares`. TransactionFailed: the constructor reverts.
+    """
+    wanted = artefact("EqualShares").functions["shares"]
+    found = compiled.functions.get("shares")
+    if found is None or (found.selector, found.outputs) != (wanted.selector, wanted.outputs):
+        raise ConfigError("This contract is no reward policy: it lacks `shares`.", "Implement IRewardPolicy.")
+    return await _deploy_compiled(rpc, secret, "policy", compiled, journal, *arguments)
+
+
 async def _deploy(
     rpc: RpcClient, secret: bytes, name: str, journal: TransactionJournal | None, *arguments: Any
 ) -> Address:
-    compiled = artefact(name)
+    return await _deploy_compiled(rpc, secret, name, artefact(name), journal, *arguments)
+
+
+async def _deploy_compiled(
+    rpc: RpcClient, secret: bytes, name: str, compiled: Artefact, journal: TransactionJournal | None, *arguments: Any
+) -> Address:
     data = compiled.bytecode + encode(compiled.constructor, arguments)
     receipt = await Sender(rpc, secret, compiled, journal).send(f"deploy:{name}", None, data)
     if receipt.contract is None:

@@ -5,6 +5,7 @@ Two implementations: `swarmp2p.network.host` (libp2p) and `swarmp2p.testing.memo
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -150,3 +151,7 @@ class Host(Protocol):
 
     def status(self) -> NetworkStatus:
         """For people: whom it listens for and tries to reach, and why that fails."""
+
+
+OpenHost: TypeAlias = Callable[[bytes], AbstractAsyncContextManager[Host]]
+"""Opens a host for the time of an `async with` block, from the member's 32-byte secret key."""

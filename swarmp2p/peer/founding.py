@@ -9,17 +9,19 @@ import trio
 from multiformats import CID
 
 from swarmp2p.content.embedded import EmbeddedStore
+from swarmp2p.content.interface import ContentStore
 from swarmp2p.content.unixfs import cid, hash_file
 from swarmp2p.control.agreement import Agreement, agree, require_agreement, with_agreements
 from swarmp2p.control.contract import SwarmContract, deploy
 from swarmp2p.control.faucet import fund
+from swarmp2p.control.interface import TransactionJournal
 from swarmp2p.control.invitation import Invitation, new_invite, verify
 from swarmp2p.control.manifest import DAY, Manifest
 from swarmp2p.control.manifest_file import load_draft
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.control.treasury import POLICIES, Treasury, deploy_treasury
 from swarmp2p.core.config import Config
-from swarmp2p.core.errors import ConfigError, NotAMember, WrongChain
+from swarmp2p.core.errors import ConfigError, NotAMember, SchemaMismatch, WrongChain
 from swarmp2p.core.money import Terms
 from swarmp2p.core.schema import require_aligned
 from swarmp2p.core.types import NO_ADDRESS, Address
@@ -90,8 +92,18 @@ def terms_cid(document: Path) -> CID:
     return cid(hashed.digest, hashed.size)
 
 
-async def deploy_swarm(manifest: Manifest, home: Home, model: Path, agreements: Sequence[Agreement] = ()) -> Founded:
-    """Deploy the contracts of a draft with this first model; see `found`."""
+async def deploy_swarm(
+    manifest: Manifest,
+    home: Home,
+    model: Path,
+    agreements: Sequence[Agreement] = (),
+    content: ContentStore | None = None,
+) -> Founded:
+    """Deploy the contracts of a draft with this first model; see `found`.
+
+    Args:
+        content: where the founder's peer will look for the model; None: the embedded store in its home.
+    """
     if home.key.address not in manifest.founders:
         raise ConfigError(
             f"0x{home.key.address.hex()} is not among the founders of {manifest.name!r}.",
@@ -108,7 +120,7 @@ async def deploy_swarm(manifest: Manifest, home: Home, model: Path, agreements: 
         contract = await deploy(rpc, home.key.secret, manifest.config(), home.journal)
         if manifest.rewards is not None:
             await Treasury(rpc, manifest.rewards.treasury, home.key.secret, home.journal).bind(contract)
-    await trio.to_thread.run_sync(keep_content, home, files)
+    await trio.to_thread.run_sync(keep_content, home, files, content)
     return Founded(manifest.with_contract(chain_id, contract), funded)
 
 
@@ -150,8 +162,12 @@ def content_of(draft: Manifest, model: Path) -> list[Path]:
     return [model] if draft.purpose_file is None else [model, Path(draft.purpose_file)]
 
 
-def keep_content(home: Home, files: Iterable[Path]) -> None:
-    """Put the first model and the terms into a home, from where other members fetch them."""
+def keep_content(home: Home, files: Iterable[Path], content: ContentStore | None = None) -> None:
+    """Put the first model and the terms where other members fetch them from: into a store, or the one in a home."""
+    if content is not None:
+        for file in files:
+            content.put(file)
+        return
     store = EmbeddedStore(home.content)
     try:
         for file in files:
@@ -200,14 +216,24 @@ async def sign_too(manifest: Manifest, key: Key, invitation: Invitation) -> Invi
     return invitation.signed(key, domain)
 
 
-async def join(manifest: Manifest, home: Home, invitation: Invitation, addresses: tuple[str, ...] = ()) -> int:
-    """Enrol by invitation, checked before anything is spent; returns the member's index.
+async def join(
+    manifest: Manifest, key: Key, invitation: Invitation, addresses: tuple[str, ...] = (), genesis: Path | None = None
+) -> int:
+    """Enrol by invitation, or renew a membership, checked before anything is spent; returns the member's index.
+
+    No home is locked and no journal is used: a peer may run with the key meanwhile.
+
+    Args:
+        addresses: the member's multiaddrs; none: those that are recorded stay.
+        genesis: the first model, if one has it: its bytes and its schema are then checked too.
 
     Raises:
-        InvitationRefused, WrongChain, ChainUnreachable, TransactionFailed.
+        InvitationRefused, WrongChain, SchemaMismatch, ChainUnreachable, TransactionFailed.
     """
+    if genesis is not None:
+        await trio.to_thread.run_sync(check_genesis, manifest, genesis)
     async with RpcClient(manifest.rpc, chain_id=manifest.chain_id) as rpc:
-        contract = SwarmContract(rpc, manifest.contract, home.key.secret, home.journal)
+        contract = SwarmContract(rpc, manifest.contract, key.secret)
         config = await check_founded(rpc, manifest, contract)
         view, domain = await contract.state(), await contract.domain()
         signatures = verify(
@@ -217,29 +243,40 @@ async def join(manifest: Manifest, home: Home, invitation: Invitation, addresses
             domain=domain,
             config=config,
             view=view,
-            me=await contract.member(home.key.address),
+            me=await contract.member(key.address),
             now=time.time(),
         )
-        await fund(rpc, home.key.address)
-        await put_stake(rpc, manifest, home, invitation.invite.stake)
-        await contract.enrol(invitation.invite, signatures, addresses)
-        member = (await contract.state()).member(home.key.address)
+        await fund(rpc, key.address)
+        await put_stake(rpc, manifest, key, invitation.invite.stake)
+        recorded = (await contract.addresses()).get(key.address, ())
+        await contract.enrol(invitation.invite, signatures, addresses or recorded)
+        member = (await contract.state()).member(key.address)
     if member is None:
         raise NotAMember("The chain does not show the enrolment.", "Look at the node's log, then join again.")
     return member.index
 
 
-async def put_stake(rpc: RpcClient, manifest: Manifest, home: Home, needed: int) -> None:
+def check_genesis(manifest: Manifest, model: Path) -> None:
+    """Whether a file is the swarm's first model. Blocks, while it hashes it.
+
+    Raises:
+        SchemaMismatch: it is another one, or none that a swarm can have.
+    """
+    found = complete(manifest, model)
+    if (found.genesis, found.size, found.schema) != (manifest.genesis, manifest.size, manifest.schema):
+        raise SchemaMismatch(
+            f"{model} is {found.genesis_cid}, and the swarm's first model is {manifest.genesis_cid}.",
+            "Ask the founders for theirs, or join without a file: the peer fetches it from them.",
+        )
+
+
+async def put_stake(
+    rpc: RpcClient, manifest: Manifest, key: Key, needed: int, journal: TransactionJournal | None = None
+) -> None:
     """Bring the own stake up to what an invitation asks for."""
     if not needed or manifest.rewards is None:
         return
-    treasury = Treasury(rpc, manifest.rewards.treasury, home.key.secret, home.journal)
-    there = (await treasury.account_of(home.key.address)).stake
+    treasury = Treasury(rpc, manifest.rewards.treasury, key.secret, journal)
+    there = (await treasury.account_of(key.address)).stake
     if there < needed:
         await treasury.stake(needed - there)
-
-
-async def leave(manifest: Manifest, key: Key) -> None:
-    """End this key's membership."""
-    async with RpcClient(manifest.rpc, chain_id=manifest.chain_id) as rpc:
-        await SwarmContract(rpc, manifest.contract, key.secret).leave()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -25,7 +25,7 @@ from swarmp2p.home import Home
 from swarmp2p.merge.registry import rule_from_id
 from swarmp2p.merge.self_test import self_test
 from swarmp2p.network.host import open_host
-from swarmp2p.network.interface import Host
+from swarmp2p.network.interface import Host, OpenHost
 from swarmp2p.peer.context import Clock, Context
 from swarmp2p.peer.events import StepHook
 from swarmp2p.peer.founding import check_founded, put_stake
@@ -62,18 +62,23 @@ async def open_context(
     sync_interval: int | None,
     knobs: Knobs | None,
     on_step: StepHook | None,
+    content: ContentStore | None,
+    network: OpenHost | None,
 ) -> AsyncIterator[Context]:
-    """All layers of a peer on a real chain and network; see `SwarmPeer.open`."""
+    """All layers of a peer on the manifest's chain; see `SwarmPeer.open`."""
     agreed = load_manifest(Path(manifest).expanduser())
     await trio.to_thread.run_sync(self_test)
     with Home.open(home) as own:
         rpc = RpcClient(agreed.rpc, chain_id=agreed.chain_id)
-        async with rpc, open_host(own.key.secret, list(listen)) as host:
+        opened: AbstractAsyncContextManager[Host] = (
+            open_host(own.key.secret, list(listen)) if network is None else network(own.key.secret)
+        )
+        async with rpc, opened as host:
             contract = SwarmContract(rpc, agreed.contract, own.key.secret, own.journal)
             config = await check_founded(rpc, agreed, contract)
             invited = None if invitation is None else Invitation.load(Path(invitation).expanduser())
             if invited is not None and (await contract.member(contract.account)).status not in MEMBERS:
-                await put_stake(rpc, agreed, own, invited.invite.stake)
+                await put_stake(rpc, agreed, own.key, invited.invite.stake, own.journal)
             async with open_on(
                 agreed,
                 config,
@@ -86,6 +91,7 @@ async def open_context(
                 sync_interval=sync_interval,
                 knobs=knobs,
                 on_step=on_step,
+                content=content,
             ) as context:
                 yield context
 

@@ -28,7 +28,7 @@ from swarmp2p.peer.founding import check_founded
 from swarmp2p.peer.misconduct import Proof
 from swarmp2p.rewards.amounts import Unit
 from swarmp2p.rewards.metering import Meter, meter
-from swarmp2p.rewards.policy import policy_of
+from swarmp2p.rewards.policy import RewardPolicy, policy_of
 from swarmp2p.rewards.receipts import read_receipts
 from swarmp2p.rewards.settlement import batches, expulsions, merged_rounds, unsettled
 from swarmp2p.rewards.statement import Books, PayStatement, statement_of
@@ -102,8 +102,13 @@ async def unit_of(token: Token) -> Unit:
     return Unit(printable[:MAX_SYMBOL] or "units", decimals if decimals <= 77 else 0)
 
 
-async def read_statement(manifest: Manifest) -> PayStatement:
-    """Who earned what and why, all of it as of one chain block. Anybody may ask."""
+async def read_statement(manifest: Manifest, twin: RewardPolicy | None = None) -> PayStatement:
+    """Who earned what and why, all of it as of one chain block. Anybody may ask.
+
+    Args:
+        twin: of a policy of somebody's own, so that rounds that nobody has settled yet can be foretold. That it agrees
+            with the contract is the caller's to check (`swarmp2p.testing.reward_checks`).
+    """
     async with open_money(manifest) as money:
         view = await money.contract.state()
         records = await money.history(view)
@@ -112,6 +117,7 @@ async def read_statement(manifest: Manifest) -> PayStatement:
         accounts |= {record.account for record in events if not isinstance(record, Settled)}
         rounds = [settlement.round for settlement in merged_rounds(records)]
         policy = rewards_of(manifest).policy
+        known = policy_of(policy) if policy in POLICIES else twin
         return statement_of(
             Books(
                 records,
@@ -120,7 +126,7 @@ async def read_statement(manifest: Manifest) -> PayStatement:
                 await money.treasury.accounts_of(sorted(accounts), view.block_number),
                 await money.treasury.terms(),
                 await money.treasury.totals(view.block_number),
-                policy_of(policy) if policy in POLICIES else None,
+                known,
                 money.unit,
             )
         )

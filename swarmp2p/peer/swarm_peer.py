@@ -9,6 +9,7 @@ from pathlib import Path
 import trio
 from multiformats import CID
 
+from swarmp2p.content.interface import ContentStore
 from swarmp2p.content.unixfs import cid
 from swarmp2p.control.ballot import Ballot, new_vote
 from swarmp2p.control.invitation import Invitation, new_invite
@@ -17,6 +18,7 @@ from swarmp2p.core.config import Knobs
 from swarmp2p.core.errors import ConfigError, SwarmError
 from swarmp2p.core.types import NO_ADDRESS, Address, Digest, Phase, VoteKind, bits
 from swarmp2p.failures import unwrapped
+from swarmp2p.network.interface import OpenHost
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.driver import Driver
 from swarmp2p.peer.events import Event, Result, Round, Status, StepHook
@@ -51,6 +53,8 @@ class SwarmPeer:
         sync_interval: int | None = None,
         knobs: Knobs | None = None,
         on_step: StepHook | None = None,
+        content: ContentStore | None = None,
+        network: OpenHost | None = None,
     ) -> AsyncIterator["SwarmPeer"]:
         """Take part in a swarm for the time of an `async with` block.
 
@@ -67,6 +71,10 @@ class SwarmPeer:
             sync_interval: local batches between two merges; None: as the manifest says.
             knobs: this peer's own timing.
             on_step: called right before each step, for fault injection and displays.
+            content: a store of this peer's own, which the caller opens and closes; None: the embedded one, in the home.
+            network: opens another host than libp2p's; `listen` does not count then.
+
+        Which chain it is, the manifest says: any Ethereum node's URL will do. See docs/layers.md.
 
         Raises:
             ConfigError, HomeLocked, PortInUse, ChainUnreachable, WrongChain, NotAMember, InvitationRefused,
@@ -86,6 +94,8 @@ class SwarmPeer:
                     sync_interval=sync_interval,
                     knobs=knobs,
                     on_step=on_step,
+                    content=content,
+                    network=network,
                 ) as context,
                 cls.running(context) as peer,
             ):

@@ -1,21 +1,21 @@
 """What every implementation of the network's surface has to do; run on the libp2p host and on the one in memory."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 
 import trio
 
 from swarmp2p.core.errors import ConfigError, PeerUnreachable
 from swarmp2p.core.types import Address
 from swarmp2p.identity import Key
-from swarmp2p.network.interface import MAX_MESSAGE, Host, Stream
+from swarmp2p.network.interface import MAX_MESSAGE, Host, OpenHost, Stream
 
 TOPIC = "/swarmp2p/1/1/0x00/check"
 PATIENCE = 30.0
 """Seconds, after which a check has failed."""
 
 
-async def check_host(make: Callable[[bytes], AbstractAsyncContextManager[Host]]) -> None:
+async def check_host(make: OpenHost) -> None:
     """Check an implementation of `swarmp2p.network.interface.Host`.
 
     Args:
@@ -176,7 +176,7 @@ async def _addresses(a: Host, b: Host, c: Host) -> None:
     assert c.address in b.connected()
 
 
-async def _restart(make: Callable[[bytes], AbstractAsyncContextManager[Host]]) -> None:
+async def _restart(make: OpenHost) -> None:
     """A peer that ends is noticed; one that comes back and dials is connected again."""
     async with make(_secret("a")) as a:
         for _ in range(2):

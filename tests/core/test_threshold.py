@@ -47,6 +47,13 @@ def test_banned_updates_alone_do_not_make_a_roster() -> None:
     assert not sealable(view, CONFIG, T0)
 
 
+def test_banned_updates_do_not_count_for_the_seal() -> None:
+    # Three came in, and one was forced out: two are left of the three that are needed.
+    view = collecting(4, 0b0111, banned=0b0100, threshold=3, seal_at=1)
+    assert not sealable(view, CONFIG, T0)
+    assert sealable(replace(view, banned=0), CONFIG, T0)
+
+
 def test_only_a_collecting_round_seals() -> None:
     assert not sealable(merging(), CONFIG, T0 + 10**6)
 

@@ -264,6 +264,8 @@ interface ISwarm {
     error NotAnAncestor(uint32 round);
     /// @notice Not yet: the last merge, rollback or opening is less than abandonAfter ago.
     error NotAbandoned(uint40 until);
+    /// @notice Sent through a contract: signatures have to be in the transaction itself, for those who audit.
+    error NotDirect(address sender);
     /// @notice Updates that a vote forced out have to be excluded.
     error BannedIncluded(uint256 banned);
     /// @notice Neither kInvite founders nor more than half of the ACTIVE members signed.
