@@ -75,8 +75,11 @@ def test_own_records_and_transactions(tmp_path: Path) -> None:
     assert journal.best_metric() == 910_000
     assert [(t.intent, t.nonce, t.raw) for t in journal.pending()] == [
         ("finalize 3", 6, b"other"),
+        ("submit 3", 7, b"raw"),  # either may get into a block
         ("submit 3", 7, b"raw with a higher fee"),
     ]
+    journal.save("submit 3", 8, b"another nonce: the others were refused")
+    assert [t.nonce for t in journal.pending()] == [6, 8]
     journal.done("submit 3")
     assert [t.intent for t in journal.pending()] == ["finalize 3"]
     journal.close()

@@ -41,7 +41,7 @@ async def test_a_receipt_of_a_block_that_is_gone_holds_nobody_up(
     class Forgetful(MemoryControl):
         async def _send(self, call: Callable[[Any], None], sent: Any = None) -> Receipt:
             kind = type(sent).__name__
-            if sent is not None and sent.round == 2 and kind not in vanished:
+            if getattr(sent, "round", 0) == 2 and kind not in vanished:
                 vanished.append(kind)
                 return Receipt(bytes(32), self._chain.model.block.number + 1000, 0)
             return await super()._send(call, sent)
