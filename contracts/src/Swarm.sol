@@ -176,18 +176,22 @@ contract Swarm is SwarmMembers, SwarmVotes, SwarmViews {
 
     /// @return changed whether anybody became IDLE.
     function _idle(Round memory r, uint8[] calldata indexes) private returns (bool changed) {
-        uint256 active = _active;
+        uint256 voters = _voters; // All ACTIVE ones are.
+        uint256 idle;
         for (uint256 i; i < indexes.length; ++i) {
-            if (!active.has(indexes[i])) continue;
+            uint256 index = BitmapLib.single(indexes[i]);
+            if (voters & ~idle & index == 0) continue;
             address account = _accountAt[indexes[i]];
             Member memory m = _members[account];
             bool missed = r.sealedRounds >= uint256(m.seq) + MAX_MISSED;
             if (!missed && block.timestamp <= m.expires) continue;
-            active &= ~BitmapLib.single(indexes[i]);
-            changed = true;
+            idle |= index;
             emit Idled(account, r.number);
         }
-        if (changed) _active = active;
+        if (idle == 0) return false;
+        _voters = voters & ~idle;
+        _active &= ~idle;
+        return true;
     }
 
     /// @dev Adds a report to `t`; the caller stores it.

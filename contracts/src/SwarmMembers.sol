@@ -31,6 +31,7 @@ abstract contract SwarmMembers is SwarmRounds {
         m.seq = _countedFrom(r);
         _members[msg.sender] = m;
         _active |= BitmapLib.single(m.index);
+        _voters |= BitmapLib.single(m.index);
         if (r.number == 1 && r.phase == Phase.COLLECTING) _waitFor |= BitmapLib.single(m.index);
         emit Enrolled(msg.sender, m.index, invite.term, invite.maxWeight, invite.expires);
         _setAddresses(addresses);
@@ -89,7 +90,7 @@ abstract contract SwarmMembers is SwarmRounds {
         bytes32 hash = MessageHashUtils.toTypedDataHash(domainSeparator(), TypedLib.invite(invite));
         (uint256 signed, uint256 founders) = _signers(hash, signatures);
         uint16 members = signed.count();
-        if (founders.count() < K_INVITE && !StopLib.majority(members, _active.count())) {
+        if (founders.count() < K_INVITE && !StopLib.majority(members, _voters.count())) {
             revert TooFewInviters(founders.count(), members);
         }
     }

@@ -123,6 +123,7 @@ abstract contract SwarmRounds is SwarmStorage {
     function _release(uint8 index) internal {
         uint256 others = ~BitmapLib.single(index);
         _active &= others;
+        _voters &= others;
         _waitFor &= others;
         _freed |= ~others;
     }

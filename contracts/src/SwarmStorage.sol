@@ -77,6 +77,9 @@ abstract contract SwarmStorage is SwarmConfig {
     uint256 internal _missing;
     uint256 internal _waitFor;
     uint256 internal _active;
+    /// @dev Who decides: the ACTIVE members, and those that are IDLE only because a merge left them out. A merge needs f + 1
+    /// signatures and no reason for whom it excludes, so it must not take a vote away.
+    uint256 internal _voters;
     /// @dev Submitted updates that a vote forces out; of this round only while `_tally.banned` is not 0.
     uint256 internal _banned;
     /// @dev Indexes that belong to somebody.
@@ -97,13 +100,14 @@ abstract contract SwarmStorage is SwarmConfig {
     /// anybody could pass a valid set on through a contract and so hide them for good.
     modifier direct() {
         // slither-disable-next-line tx-origin
-        if (msg.sender != tx.origin) revert NotDirect(msg.sender);
+        if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotDirect(msg.sender);
         _;
     }
 
     /// @dev The sender, IDLE until now.
     function _activate(uint8 index, uint32 round) internal {
         _active |= BitmapLib.single(index);
+        _voters |= BitmapLib.single(index);
         emit Activated(msg.sender, round);
     }
 
@@ -123,8 +127,8 @@ abstract contract SwarmStorage is SwarmConfig {
         if (block.timestamp > m.expires) revert MemberExpired(account, m.expires);
     }
 
-    /// @return signed the ACTIVE members among the signers of `hash`, as a set.
-    /// @return founders the founders among them, by their position.
+    /// @return signed the voters among the signers of `hash`, as a set.
+    /// @return founders the founders among them, by their position; an expelled one is none any more.
     function _signers(bytes32 hash, bytes[] calldata signatures)
         internal
         view
@@ -132,11 +136,11 @@ abstract contract SwarmStorage is SwarmConfig {
     {
         for (uint256 i; i < signatures.length; ++i) {
             address signer = _signer(hash, signatures[i]);
-            founders |= _founderBit(signer);
             Member memory m = _members[signer];
+            if (m.standing != Status.BARRED) founders |= _founderBit(signer);
             if (_isAuthorised(m)) signed |= BitmapLib.single(m.index);
         }
-        signed &= _active;
+        signed &= _voters;
     }
 
     /// @return the updates of this round that a vote forces out.

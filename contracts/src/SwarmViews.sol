@@ -32,6 +32,7 @@ abstract contract SwarmViews is SwarmStorage {
         v.banned = _bannedNow(_tally);
         v.roster = r.k == 0 ? 0 : v.submitted & ~v.banned;
         v.active = _active;
+        v.voters = _voters;
         v.quietSince = _quietSince;
         _fillLineage(v);
         _fillMembers(v);

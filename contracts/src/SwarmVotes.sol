@@ -37,14 +37,14 @@ abstract contract SwarmVotes is SwarmRounds {
 
     /* INTERNAL */
 
-    /// @dev The target of an expulsion is one of the ACTIVE members that more than half is of, but its signature does not count.
+    /// @dev The target of an expulsion is one of the voters that more than half is of, but its signature does not count.
     function _checkVotes(Vote calldata vote, bytes[] calldata signatures) private view {
         bytes32 hash = MessageHashUtils.toTypedDataHash(domainSeparator(), TypedLib.vote(vote));
         (uint256 signed,) = _signers(hash, signatures);
         Member memory target = _members[vote.target];
         if (target.standing == Status.IDLE) signed &= ~BitmapLib.single(target.index);
-        uint16 active = _active.count();
-        if (!StopLib.majority(signed.count(), active)) revert TooFewVotes(signed.count(), active);
+        uint16 voters = _voters.count();
+        if (!StopLib.majority(signed.count(), voters)) revert TooFewVotes(signed.count(), voters);
     }
 
     function _expel(Round memory r, address account, bool slash) private {

@@ -105,9 +105,17 @@ abstract contract BaseTest {
     }
 
     function enrol(uint256 i, uint40 expires) internal {
+        enrolBy(i, list(0, 1), expires);
+    }
+
+    function enrolBy(uint256 i, uint256[] memory inviters) internal {
+        enrolBy(i, inviters, FOREVER);
+    }
+
+    function enrolBy(uint256 i, uint256[] memory inviters, uint40 expires) internal {
         ISwarm.Invite memory invite = inviteFor(account(i));
         invite.expires = expires;
-        bytes[] memory signatures = invitedBy(invite, list(0, 1));
+        bytes[] memory signatures = invitedBy(invite, inviters);
         vm.prank(account(i));
         swarm.enrol(invite, signatures, ADDRESSES);
     }

@@ -106,15 +106,38 @@ contract EnrolTest is BaseTest {
     }
 
     function testIdleMembersDoNotInvite() public {
-        enrol(4);
-        submitAll(5, 0);
-        merge(1 << 4);
+        enrol(4, uint40(START + 10));
+        passes(11);
+        swarm.advance(indexes(4));
         statusIs(4, ISwarm.Status.IDLE);
         ISwarm.Invite memory invite = inviteFor(account(5));
         // 1 and 3 are half of the four ACTIVE ones.
         bytes[] memory s = invitedBy(invite, list(1, 3, 4));
         refuses(ISwarm.TooFewInviters.selector, 1, 2);
         enrolWith(5, invite, s);
+    }
+
+    /// @dev A merge needs no reason for whom it leaves out, so it must not decide who decides.
+    function testExcludedMembersInvite() public {
+        submitAll(4, 0);
+        merge(8);
+        statusIs(3, ISwarm.Status.IDLE);
+        ISwarm.Invite memory invite = inviteFor(account(5));
+        bytes[] memory s = invitedBy(invite, list(1, 3));
+        refuses(ISwarm.TooFewInviters.selector, 1, 2);
+        enrolWith(5, invite, s);
+        enrolWith(5, invite, invitedBy(invite, list(1, 2, 3)));
+    }
+
+    function testAnExpelledFounderDoesNotInvite() public {
+        ISwarm.Vote memory vote = voteOn(ISwarm.VoteKind.EXPEL, account(0), 0);
+        bytes[] memory votes = votedBy(vote, list(1, 2, 3));
+        direct().execute(vote, votes);
+        ISwarm.Invite memory invite = inviteFor(account(5));
+        bytes[] memory s = invitedBy(invite, list(0, 1));
+        refuses(ISwarm.TooFewInviters.selector, 1, 1);
+        enrolWith(5, invite, s);
+        enrolWith(5, invite, invitedBy(invite, list(1, 2)));
     }
 
     function testSignatureIsForThisInvitation() public {

@@ -62,12 +62,35 @@ contract ExecuteTest is BaseTest {
         phaseIs(ISwarm.Phase.STOPPED);
     }
 
-    function testIdleMembersDoNotVote() public {
+    /// @dev f + 1 members, whose signatures a merge needs, leave out as many as they may: and are no majority by that.
+    function testExcludedMembersVote() public {
         submitAll(5, 0);
         merge(24);
-        // Three are ACTIVE.
-        refuses(stopVote(), list(0, 3, 4), tooFewVotes(1, 3));
-        decide(stopVote(), list(0, 3, 1));
+        statusIs(3, ISwarm.Status.IDLE);
+        refuses(stopVote(), list(0, 1), tooFewVotes(2, 5));
+        decide(stopVote(), list(0, 3, 4));
+    }
+
+    function testIdleMembersDoNotVote() public {
+        enrol(5, uint40(START + 10));
+        enrol(6, uint40(START + 10));
+        passes(11);
+        swarm.advance(indexes(5, 6));
+        statusIs(5, ISwarm.Status.IDLE);
+        refuses(stopVote(), list(0, 1, 5), tooFewVotes(2, 5));
+        decide(stopVote(), list(0, 1, 2));
+    }
+
+    function testExcludedMembersAreMadeIdleWhenTheyStayAway() public {
+        enrol(5, uint40(START + 1000));
+        submitAll(6, 0);
+        merge(32);
+        vm.assertEq(swarm.state().voters, 63);
+        passes(1001);
+        swarm.advance(indexes(5));
+        vm.assertEq(swarm.state().voters, 31);
+        refuses(ISwarm.NothingDue.selector);
+        swarm.advance(indexes(5));
     }
 
     /// @dev They are among those that more than half is of until `advance` makes them IDLE, as anyone can.

@@ -430,11 +430,13 @@ contract ExpelTest is BaseTest {
     }
 
     function testAnIdleTargetIsNotAmongThoseThatMoreThanHalfIsOf() public {
-        submitAll(5, 0);
-        merge(16);
-        statusIs(4, ISwarm.Status.IDLE);
-        refuses(voteOn(EXPEL, account(4), 0), list(0, 1), tooFewVotes(2, 4));
-        expel(4, list(0, 1, 2));
-        statusIs(4, ISwarm.Status.BARRED);
+        enrol(5, uint40(START + 10));
+        passes(11);
+        refuses(voteOn(EXPEL, account(5), 0), list(0, 1, 2), tooFewVotes(3, 6));
+        swarm.advance(indexes(5));
+        statusIs(5, ISwarm.Status.IDLE);
+        refuses(voteOn(EXPEL, account(5), 0), list(0, 1), tooFewVotes(2, 5));
+        expel(5, list(0, 1, 2));
+        statusIs(5, ISwarm.Status.BARRED);
     }
 }

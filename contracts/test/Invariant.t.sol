@@ -283,12 +283,12 @@ contract Handler is BaseTest {
         look();
     }
 
-    /// @dev Half of the ACTIVE members, with the target, those that left or are barred, and strangers.
+    /// @dev Half of the voters, with the target, those that left or are barred, and strangers.
     function doMinority(uint256 seed) external {
         seed = spread(seed);
         ISwarm.View memory v = swarm.state();
-        uint256[] memory voters = activeNow(v, ACCOUNTS);
-        uint256 half = v.active.count() / 2;
+        uint256[] memory voters = votersNow(v, ACCOUNTS);
+        uint256 half = v.voters.count() / 2;
         if (half > voters.length) half = voters.length;
         uint256 target = (seed >> 8) % ACCOUNTS;
         ISwarm.Vote memory vote = voteOn(ISwarm.VoteKind((seed % 5) + 1), all[target], 0);
@@ -296,7 +296,7 @@ contract Handler is BaseTest {
         for (uint256 i; i < half; ++i) {
             s[i] = signed(voters[(i + seed) % voters.length], TypedLib.vote(vote));
         }
-        bool counts = swarm.memberOf(all[target]).status == ISwarm.Status.ACTIVE;
+        bool counts = isVoter(v, all[target]);
         s[half] = counts ? signed(target, TypedLib.vote(vote)) : bytes("");
         s[half + 1] = signed(outsider(seed), TypedLib.vote(vote));
         s[half + 2] = half == 0 ? bytes("") : s[0];
@@ -386,20 +386,39 @@ contract Handler is BaseTest {
         ISwarm.Invite memory invite = ISwarm.Invite(all[i], termOf[all[i]], MAX_WEIGHT, FOREVER, 0, purpose, FOREVER);
         ISwarm.View memory v = swarm.state();
         if (seed >> 8 & 3 == 0) invite.expires = uint40(v.blockTimestamp + 3000);
-        uint256[] memory voters = activeNow(v, ACCOUNTS);
-        bool byMembers = seed >> 16 & 1 == 0 && voters.length * 2 > v.active.count();
-        bytes[] memory s = invitedBy(invite, byMembers ? voters : list(0, 1));
+        uint256[] memory voters = votersNow(v, ACCOUNTS);
+        uint256[] memory founders = standingFounders();
+        bool most = voters.length * 2 > v.voters.count();
+        bool byMembers = most && (founders.length < 2 || seed >> 16 & 1 == 0);
+        bytes[] memory s = invitedBy(invite, byMembers ? voters : founders);
+        if (!most && founders.length < 2) {
+            bytes4 refusal = ISwarm.TooFewInviters.selector;
+            mustFail(all[i], abi.encodeCall(swarm.enrol, (invite, s, "")), refusal, "expelled founders invited");
+            return;
+        }
         vm.prank(all[i]);
         swarm.enrol(invite, s, "");
         if (invite.term != termOf[all[i]]++) fault("a term twice");
         mustFail(all[i], abi.encodeCall(swarm.enrol, (invite, s, "")), ISwarm.WrongTerm.selector, "an invitation twice");
     }
 
+    /// @return who of the three founders is not expelled.
+    function standingFounders() private view returns (uint256[] memory who) {
+        who = new uint256[](3);
+        uint256 n;
+        for (uint256 i; i < 3; ++i) {
+            if (swarm.memberOf(all[i]).status != ISwarm.Status.BARRED) who[n++] = i;
+        }
+        assembly ("memory-safe") {
+            mstore(who, n)
+        }
+    }
+
     /// @dev The vote of all that can vote. Expired members are made IDLE first, where they are what is in the way.
     /// @return whether it was decided; else time has passed.
     function together(ISwarm.View memory v, ISwarm.Vote memory vote, uint256 target) private returns (bool) {
-        uint256[] memory voters = activeNow(v, target);
-        if (voters.length * 2 <= v.active.count()) {
+        uint256[] memory voters = votersNow(v, target);
+        if (voters.length * 2 <= v.voters.count()) {
             uint8[] memory idle = dueForIdle(v);
             if (idle.length != 0) swarm.advance(idle);
             else enrolOne(uint256(keccak256(abi.encode(v.blockTimestamp, v.ballot, v.round, v.active))));
@@ -454,7 +473,7 @@ contract Handler is BaseTest {
                 : mode == 1
                     ? standing && valid
                     : mode == 2
-                        ? m.status == ISwarm.Status.ACTIVE && valid
+                        ? v.voters.has(m.index) && valid
                         : mode == 3
                             ? m.status == ISwarm.Status.IDLE && valid
                             : standing && valid && !(mode == 4 ? v.submitted : v.reported).has(m.index);
@@ -465,6 +484,12 @@ contract Handler is BaseTest {
         }
     }
 
+    function isVoter(ISwarm.View memory v, address account) private view returns (bool) {
+        ISwarm.MemberView memory m = swarm.memberOf(account);
+        bool standing = m.status == ISwarm.Status.IDLE || m.status == ISwarm.Status.ACTIVE;
+        return standing && v.voters.has(m.index);
+    }
+
     function enrolled(ISwarm.View memory v, uint256 without) private view returns (uint256[] memory) {
         return pick(v, without, 0);
     }
@@ -473,7 +498,7 @@ contract Handler is BaseTest {
         return pick(v, ACCOUNTS, 1);
     }
 
-    function activeNow(ISwarm.View memory v, uint256 without) private view returns (uint256[] memory) {
+    function votersNow(ISwarm.View memory v, uint256 without) private view returns (uint256[] memory) {
         return pick(v, without, 2);
     }
 
@@ -505,7 +530,7 @@ contract Handler is BaseTest {
         for (uint256 i; i < v.members.length; ++i) {
             ISwarm.MemberView memory m = v.members[i];
             bool late = v.sealedRounds >= m.seq + 3 || v.blockTimestamp > m.expires;
-            if (m.status == ISwarm.Status.ACTIVE && late) due[n++] = m.index;
+            if (v.voters >> m.index & 1 == 1 && late) due[n++] = m.index;
         }
         assembly ("memory-safe") {
             mstore(due, n)
@@ -570,14 +595,15 @@ contract InvariantTest is BaseTest {
             held |= bit;
             if (m.status == ISwarm.Status.ACTIVE) active |= bit;
             bool gone = m.status == ISwarm.Status.NONE || m.status == ISwarm.Status.BARRED;
-            vm.assertTrue(!gone || (v.waitFor | v.active) & bit == 0, "waits for who is gone");
+            vm.assertTrue(!gone || (v.waitFor | v.active | v.voters) & bit == 0, "waits for who is gone");
             vm.assertTrue((m.lastRound == v.round) == v.submitted.has(m.index), "lastRound");
             vm.assertTrue(m.seq <= v.sealedRounds, "seq");
             (uint32 round,) = swarm.expulsionOf(m.account);
             vm.assertTrue((m.status == ISwarm.Status.BARRED) == (round != 0), "barred");
         }
         vm.assertEq(active, v.active, "active");
-        vm.assertEq((v.waitFor | v.submitted | v.reported) & ~held, 0, "strangers");
+        vm.assertEq((v.waitFor | v.submitted | v.reported | v.voters) & ~held, 0, "strangers");
+        vm.assertEq(active & ~v.voters, 0, "ACTIVE without a vote");
     }
 
     /// @dev Barred accounts stay so, and every invitation was used once.
@@ -643,8 +669,14 @@ contract InvariantTest is BaseTest {
 
     function goesOn(ISwarm.View memory v) private {
         if (v.phase == ISwarm.Phase.COLLECTING && (v.submitted & ~v.banned).count() < 2) {
+            // Newcomers come by two founders here. Where the members have expelled these, only they themselves can invite.
+            uint256 standing;
+            for (uint256 i; i < 3; ++i) {
+                if (swarm.memberOf(account(i)).status != ISwarm.Status.BARRED) ++standing;
+            }
+            if (standing < 2) return;
             for (uint256 i = 1000; i < 1002; ++i) {
-                enrol(i);
+                enrolBy(i, standingOf());
                 submit(i);
                 if (swarm.state().phase != ISwarm.Phase.COLLECTING) return;
             }
@@ -657,6 +689,11 @@ contract InvariantTest is BaseTest {
         vm.assertTrue(swarm.state().phase == ISwarm.Phase.MERGING, "does not seal");
         due();
         vm.assertEq(swarm.state().round, v.round + 1, "does not abort");
+    }
+
+    function standingOf() private view returns (uint256[] memory) {
+        if (swarm.memberOf(account(0)).status == ISwarm.Status.BARRED) return list(1, 2);
+        return swarm.memberOf(account(1)).status == ISwarm.Status.BARRED ? list(0, 2) : list(0, 1);
     }
 
     /// @dev Anyone sends what the next deadline allows.

@@ -28,7 +28,7 @@ class Decisions:
     # ---- votes
 
     def vote(self, record: Decision, round_: int) -> VoteReport:
-        """Before the roll is told of it: the vote is for what happened, comes next, and more than half of the ACTIVE members
+        """Before the roll is told of it: the vote is for what happened, comes next, and more than half of the voters
         signed it, its target not among them."""
         kind, target, arg = _decided(record)
         name = f"vote {self.ballots}"
@@ -39,12 +39,12 @@ class Decisions:
         if record.block_timestamp > call.vote.deadline:
             misfit(round_, f"time of {name}", f"{call.vote.deadline} or before", record.block_timestamp)
         signers = self._roll.voters(self._signers(call.vote, call.signatures), record.block_timestamp, call.vote.target)
-        active = self._roll.active.bit_count()
-        if not majority(len(signers), active):
-            needed = f"{active // 2 + 1} or more of {active} ACTIVE members, without its target"
+        voters = self._roll.electorate.bit_count()
+        if not majority(len(signers), voters):
+            needed = f"{voters // 2 + 1} or more of {voters} voters, without its target"
             misfit(round_, f"signers of {name}", needed, len(signers))
         self.ballots += 1
-        return VoteReport(round_, call.vote, signers, active, record.block_timestamp)
+        return VoteReport(round_, call.vote, signers, voters, record.block_timestamp)
 
     def _check_vote(self, call: ExecuteCall, round_: int, kind: VoteKind, target: Address | None, arg: int) -> None:
         name, vote = f"vote {self.ballots}", call.vote
@@ -58,17 +58,17 @@ class Decisions:
 
     def enrolment(self, record: Enrolled, round_: int) -> None:
         """Before the roll is told of it: the invitation is for this address and these terms, and kInvite founders or more
-        than half of the ACTIVE members signed it."""
+        than half of the voters signed it."""
         who, call = shown(record.address), record.call
         if call is None:
             misfit(round_, f"enrol transaction of {who}", "one to the contract, with its signatures", "another call")
         self._check_invite(record, call, round_)
         signers = self._signers(call.invite, call.signatures)
-        founders = len({each for each in signers if each in self._config.founders})
+        founders = len({each for each in signers if each in self._config.founders and not self._roll.expelled(each)})
         members = len(self._roll.voters(signers, record.block_timestamp))
-        active = self._roll.active.bit_count()
-        if founders < self._config.k_invite and not majority(members, active):
-            needed = f"{self._config.k_invite} founders, or {active // 2 + 1} of {active} ACTIVE members"
+        voters = self._roll.electorate.bit_count()
+        if founders < self._config.k_invite and not majority(members, voters):
+            needed = f"{self._config.k_invite} founders, or {voters // 2 + 1} of {voters} voters"
             misfit(round_, f"signers of the invitation of {who}", needed, f"{founders} founders, {members} members")
 
     def _check_invite(self, record: Enrolled, call: EnrolCall, round_: int) -> None:

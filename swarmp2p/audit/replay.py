@@ -236,5 +236,6 @@ class Replay:
             ("max_rounds", lineage.max_rounds, view.max_rounds),
             ("number of the next vote", self._decisions.ballots, view.ballot),
             ("ACTIVE members", indexes(self._roll.active), indexes(view.active)),
+            ("voters", indexes(self._roll.electorate), indexes(view.voters)),
         ):
             expect(self._round, f"{what}, as follows from the events", follows, found)

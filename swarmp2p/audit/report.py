@@ -84,14 +84,14 @@ class VoteReport:
     vote: Vote
     signers: tuple[Address, ...]
     """Whose signatures count: members that were ACTIVE then, without the target, by index."""
-    active: int
+    voters: int
     """ACTIVE members at that time, of which more than half had to sign."""
     block_timestamp: int
 
     def __str__(self) -> str:
         return (
             f"vote {self.vote.ballot} in round {self.round}: {described(self.vote)},"
-            f" signed by {len(self.signers)} of {self.active} ACTIVE members"
+            f" signed by {len(self.signers)} of {self.voters} voters"
         )
 
 
@@ -219,7 +219,7 @@ def _vote_as_json(report: VoteReport) -> dict[str, Any]:
         "target": shown(vote.target) if vote.kind in (VoteKind.EXPEL, VoteKind.EXPEL_AND_SLASH) else None,
         "arg": vote.arg,
         "signers": [shown(each) for each in report.signers],
-        "active": report.active,
+        "voters": report.voters,
     }
 
 

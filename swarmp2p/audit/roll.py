@@ -44,6 +44,7 @@ class Roll:
         self.at: dict[int, Address] = {}
         """Who has, or had last, an index."""
         self.active: Bitmap = 0
+        self.electorate: Bitmap = 0
         self._held: Bitmap = 0
         self._freed: Bitmap = 0
 
@@ -69,15 +70,20 @@ class Roll:
     def voters(
         self, signers: Iterable[Address | None], time: int, target: Address | None = None
     ) -> tuple[Address, ...]:
-        """Those whose signature counts: ACTIVE members whose time is not over, each once, without the target."""
+        """Those whose signature counts: voters whose time is not over, each once, without the target."""
         counted: dict[Address, Entry] = {}
         for signer in signers:
             entry = self.enrolled(signer) if signer is not None else None
             if signer is None or entry is None or signer == target:
                 continue
-            if time <= entry.expires and self.active >> entry.index & 1:
+            if time <= entry.expires and self.electorate >> entry.index & 1:
                 counted[signer] = entry
         return tuple(sorted(counted, key=lambda each: counted[each].index))
+
+    def expelled(self, address: Address) -> bool:
+        """Whether the members have barred this account."""
+        entry = self.entries.get(address)
+        return entry is not None and entry.standing == Status.BARRED
 
     def named(self, index: int) -> str:
         """The member with this index, for people."""
@@ -96,6 +102,7 @@ class Roll:
         )  # fmt: skip
         self.at[index] = record.address
         self.active |= 1 << index
+        self.electorate |= 1 << index
         self._held |= 1 << index
         self._freed &= ~(1 << index)
 
@@ -114,18 +121,20 @@ class Roll:
         if entry is None or self.active >> entry.index & 1:
             misfit(record.round, "member that becomes ACTIVE", "an IDLE one", shown(record.address))
         self.active |= 1 << entry.index
+        self.electorate |= 1 << entry.index
         entry.counted_from = counted_from
 
     def idle(self, record: Idled, sealed_rounds: int) -> None:
         """A member missed too many rounds, or its time is over."""
         who, entry = shown(record.address), self.enrolled(record.address)
-        if entry is None or not self.active >> entry.index & 1:
-            misfit(record.round, "member that becomes IDLE", "an ACTIVE one", who)
+        if entry is None or not self.electorate >> entry.index & 1:
+            misfit(record.round, "member that becomes IDLE", "one with a vote", who)
         missed = sealed_rounds - entry.counted_from
         if missed < self._config.max_missed and record.block_timestamp <= entry.expires:
             needed = f"{self._config.max_missed} or more, or a membership that is over"
             misfit(record.round, f"sealed rounds that {who} missed before it became IDLE", needed, max(0, missed))
         self.active &= ~(1 << entry.index)
+        self.electorate &= ~(1 << entry.index)
 
     def leave(self, record: Left) -> None:
         """A member ended its membership."""
@@ -161,11 +170,12 @@ class Roll:
         self._freed = 0
 
     def exclude(self, excluded: Bitmap) -> None:
-        """Members that a merge excludes become IDLE."""
+        """Members that a merge excludes become IDLE, and keep their vote."""
         self.active &= ~excluded
 
     def _release(self, index: int) -> None:
         self.active &= ~(1 << index)
+        self.electorate &= ~(1 << index)
         self._freed |= 1 << index
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from swarmp2p.control.paper import Paper, Read, hexadecimal, number
 from swarmp2p.core.errors import BallotRefused
 from swarmp2p.core.messages import Vote
-from swarmp2p.core.types import NO_ADDRESS, Address, Phase, Status, VoteKind
+from swarmp2p.core.types import NO_ADDRESS, Address, Phase, VoteKind
 from swarmp2p.core.view import View
 
 _NEW = "Propose it again: `swarmp2p vote`."
@@ -84,19 +84,19 @@ def described(vote: Vote) -> str:
 
 
 def voters(ballot: Ballot, domain: bytes, view: View, now: float) -> dict[Address, bytes]:
-    """Signatures that the contract counts: of ACTIVE members whose time has not passed, without the target."""
+    """Signatures that the contract counts: of voters whose time has not passed, without the target."""
     counted = {
         member.address
         for member in view.members
-        if member.status is Status.ACTIVE and member.expires >= now and member.address != ballot.vote.target
+        if view.voters >> member.index & 1 and member.expires >= now and member.address != ballot.vote.target
     }
     signers = zip(ballot.signers(domain), ballot.signatures, strict=True)
     return {signer: signature for signer, signature in signers if signer in counted and signer is not None}
 
 
 def votes_needed(view: View) -> int:
-    """More than half of the ACTIVE members."""
-    return view.active.bit_count() // 2 + 1
+    """More than half of the voters."""
+    return view.voters.bit_count() // 2 + 1
 
 
 def check_ballot(
@@ -125,7 +125,7 @@ def check_ballot(
     if len(counted) < needed:
         raise BallotRefused(
             f"The ballot is signed by {len(counted)} members that count; it needs {needed} of"
-            f" {view.active.bit_count()} ACTIVE ones.",
+            f" {view.voters.bit_count()} voters.",
             "Have it signed by more of them: `swarmp2p vote sign`.",
         )
     return [counted[signer] for signer in sorted(counted)]

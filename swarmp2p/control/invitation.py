@@ -104,12 +104,12 @@ def enough_inviters(invitation: Invitation, domain: bytes, config: Config, view:
     """
     by_signer = invitation.by_signer(domain)
     founders = {signer for signer in by_signer if signer in config.founders}
-    active = {m.address for m in view.members if m.status is Status.ACTIVE}
-    members = {m.address for m in view.members if m.address in active & set(by_signer) and m.expires >= now}
-    if len(founders) < config.k_invite and 2 * len(members) <= len(active):
+    voters = {m.address for m in view.members if view.voters >> m.index & 1}
+    members = {m.address for m in view.members if m.address in voters & set(by_signer) and m.expires >= now}
+    if len(founders) < config.k_invite and 2 * len(members) <= len(voters):
         raise InvitationRefused(
             f"The invitation is signed by {len(founders)} founders and {len(members)} members; it needs"
-            f" {config.k_invite} founders or more than half of {len(active)} members.",
+            f" {config.k_invite} founders or more than half of {len(voters)} members.",
             "Have it signed by more of them: `swarmp2p invite --sign`.",
         )
     return [by_signer[signer] for signer in sorted(by_signer)]

@@ -136,7 +136,7 @@ def _advance(
     idle = tuple(
         member.index
         for member in view.members
-        if member.status is Status.ACTIVE
+        if view.voters >> member.index & 1
         and (missed(view, member) >= config.max_missed or member.expires < now - knobs.slack)
     )
     return [SendAdvance(view.round, idle, attempt), Wake(again)]

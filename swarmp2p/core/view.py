@@ -77,6 +77,8 @@ class View:
     extend_at: int = 0
     """From this time on `advance` lowers the threshold to what is there: the first multiple of collect_timeout after
     minUpdates were in; 0: fewer are in, or the threshold is reached."""
+    voters: Bitmap = 0
+    """Who decides: the ACTIVE members, and those that are IDLE only because a merge left them out."""
     quiet_since: int = 0
     """The last merge, rollback or opening: abandon_after later anyone may stop the swarm."""
 

@@ -83,6 +83,7 @@ class ContractModel(ContractVotes):
         member.expires = invite.expires
         member.seq = self._counted_from()
         self.active |= 1 << member.index
+        self.voters |= 1 << member.index
         if self.round == 1 and self.phase == Phase.COLLECTING:
             self.wait_for |= 1 << member.index
         self._emit("Enrolled", sender, member.index, invite.term, invite.max_weight, invite.expires)
@@ -212,9 +213,10 @@ class ContractModel(ContractVotes):
         self._refuse(invite.max_weight == 0, "BadWeight")
 
     def _check_inviters(self, signers: Sequence[Address]) -> None:
-        founders = set(signers) & set(self.config.founders)
-        members = self._active_among(signers)
-        enough = len(founders) >= self.config.k_invite or majority(members.bit_count(), self.active.bit_count())
+        expelled = {each for each in signers if each in self.members and self.members[each].standing == Status.BARRED}
+        founders = set(signers) & set(self.config.founders) - expelled
+        members = self._voters_among(signers)
+        enough = len(founders) >= self.config.k_invite or majority(members.bit_count(), self.voters.bit_count())
         self._refuse(not enough, "TooFewInviters")
 
     def _check_signers(self, signers: Sequence[Address]) -> None:
@@ -232,13 +234,14 @@ class ContractModel(ContractVotes):
     def _idle(self, indexes: Sequence[int]) -> bool:
         changed = False
         for index in indexes:
-            if not self.active >> index & 1:
+            if not self.voters >> index & 1:
                 continue
             member = self.members[self.at[index]]
             missed = self.sealed_rounds >= member.seq + self.config.max_missed
             if not missed and self.block.timestamp <= member.expires:
                 continue
             self.active &= ~(1 << index)
+            self.voters &= ~(1 << index)
             self._emit("Idled", self.at[index], self.round)
             changed = True
         return changed

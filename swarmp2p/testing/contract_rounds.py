@@ -61,6 +61,7 @@ class ContractRounds(ContractState):
 
     def _activate(self, sender: Address, member: Enrolled) -> None:
         self.active |= 1 << member.index
+        self.voters |= 1 << member.index
         self._emit("Activated", sender, self.round)
 
     def _counted_from(self) -> int:
@@ -100,6 +101,7 @@ class ContractRounds(ContractState):
 
     def _release(self, index: int) -> None:
         self.active &= ~(1 << index)
+        self.voters &= ~(1 << index)
         self.wait_for &= ~(1 << index)
         self.freed |= 1 << index
 

@@ -89,6 +89,7 @@ class ContractState:
     submitted: Bitmap = 0
     wait_for: Bitmap = 0
     active: Bitmap = 0
+    voters: Bitmap = 0
     banned: Bitmap = 0
     held: Bitmap = 0
     """Indexes that belong to somebody."""
@@ -164,7 +165,7 @@ class ContractState:
             stop_reason=self.stop_reason, reports=self.reports, reached=self.reached, improved=self.improved,
             metric_sum=self.metric_sum, metric_weight=self.metric_weight, reported=reported,
             included=result.included if result else 0, members=tuple(members), block_number=self.block.number,
-            block_timestamp=self.block.timestamp, extend_at=self.extend_at, quiet_since=self.quiet_since,
+            block_timestamp=self.block.timestamp, extend_at=self.extend_at, quiet_since=self.quiet_since, voters=self.voters,
         )  # fmt: skip
 
     @property

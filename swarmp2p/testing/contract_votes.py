@@ -25,15 +25,15 @@ class ContractVotes(ContractRounds):
         self.version += 1
 
     def execute(self, sender: Address, vote: Vote, signers: Sequence[Address]) -> None:
-        """What more than half of the ACTIVE members signed, by anyone."""
+        """What more than half of the voters signed, by anyone."""
         self._refuse(vote.ballot != self.ballot, "WrongBallot")
         self._refuse(self.block.timestamp > vote.deadline, "VoteExpired")
         self._refuse(vote.kind not in list(VoteKind), "BadVote")
-        signed = self._active_among(signers)
+        signed = self._voters_among(signers)
         target = self.members.get(vote.target)
         if target is not None and target.standing == Status.IDLE:
             signed &= ~(1 << target.index)
-        self._refuse(not majority(signed.bit_count(), self.active.bit_count()), "TooFewVotes")
+        self._refuse(not majority(signed.bit_count(), self.voters.bit_count()), "TooFewVotes")
         if vote.kind == VoteKind.ROLLBACK:
             self._roll_back(vote.arg)
         elif vote.kind == VoteKind.REOPEN:
@@ -55,14 +55,14 @@ class ContractVotes(ContractRounds):
 
     # Inner steps
 
-    def _active_among(self, signers: Sequence[Address]) -> Bitmap:
+    def _voters_among(self, signers: Sequence[Address]) -> Bitmap:
         found = 0
         for signer in signers:
             member = self.members.get(signer)
             if member is None or member.standing != Status.IDLE or self.block.timestamp > member.expires:
                 continue
             found |= 1 << member.index
-        return found & self.active
+        return found & self.voters
 
     def _expel(self, account: Address, *, slash: bool) -> None:
         member = self.members.get(account)

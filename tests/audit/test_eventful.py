@@ -90,7 +90,7 @@ def test_the_votes_are_told_with_their_signers(run: Run) -> None:
     kinds = [VoteKind.EXPEL, VoteKind.ROLLBACK, VoteKind.STOP, VoteKind.REOPEN]
     assert [each.vote.kind for each in votes] == kinds
     assert [each.vote.ballot for each in votes] == [0, 1, 2, 3]
-    assert [(each.round, len(each.signers), each.active) for each in votes] == [
+    assert [(each.round, len(each.signers), each.voters) for each in votes] == [
         (3, 3, 5),
         (5, 2, 3),
         (8, 2, 3),

@@ -266,10 +266,10 @@ async def test_members_that_are_idle_do_not_count_for_the_majority() -> None:
         await swarm.finalize(keccak256(bytes([swarm.chain.model.round])), {0: 3, 1: 3})
     await swarm.control(0).advance([2, 3])
     await swarm.vote(VoteKind.ROLLBACK, 0, 1, arg=1)
-    assert swarm.report().votes[0].active == 2
+    assert swarm.report().votes[0].voters == 2
     await swarm.control(2).ready()
     await swarm.vote(VoteKind.STOP, 0, 2)
-    assert swarm.report().votes[1].active == 3
+    assert swarm.report().votes[1].voters == 3
 
 
 async def test_what_is_kept_for_pay_is_what_was_sealed_and_who_signed() -> None:

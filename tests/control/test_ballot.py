@@ -27,7 +27,9 @@ def view(active: Sequence[int] = (0, 1, 2, 3), **changes: Any) -> View:
         Member(i, key.address, Status.ACTIVE if i in active else Status.IDLE, 0, 1, FAR, 0, 0, 1, bytes(32))
         for i, key in enumerate(KEYS)
     )
-    return collecting(members=members, active=bitmap_of(active), ballot=3, head_round=5, **changes)
+    return collecting(
+        members=members, active=bitmap_of(active), voters=bitmap_of(active), ballot=3, head_round=5, **changes
+    )
 
 
 def ballot(*signers: int, **changes: object) -> Ballot:

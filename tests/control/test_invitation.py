@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from swarmp2p.control.invitation import Invitation, new_invite, verify
 from swarmp2p.core.errors import InvitationRefused
 from swarmp2p.core.messages import Invite
-from swarmp2p.core.types import Status
+from swarmp2p.core.types import Status, bitmap_of
 from swarmp2p.core.view import Member, View
 from swarmp2p.identity import Key
 from tests.control.swarm_on_chain import config
@@ -32,7 +32,8 @@ def _view(*members: Key) -> View:
     entries = tuple(
         Member(i, key.address, Status.ACTIVE, 0, 100, 2**40 - 1, 0, 0, 1, bytes(32)) for i, key in enumerate(members)
     )
-    return replace(decode_state(empty_state()), members=entries)
+    voters = bitmap_of(entry.index for entry in entries)
+    return replace(decode_state(empty_state()), members=entries, voters=voters)
 
 
 def _invitation(*signers: Key, **changes: Any) -> Invitation:

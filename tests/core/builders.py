@@ -66,7 +66,7 @@ def collecting(size: int = 4, submitted: Bitmap = 0, **changes: Any) -> View:
         merged_rounds=2, best=HEAD, best_round=2, judged_round=1, stale=0, ballot=0, max_rounds=100,
         stop_reason=StopReason.NONE, reports=0, reached=0, improved=0, metric_sum=0, metric_weight=0, reported=0,
         included=everybody, members=tuple(member(i, last_round=2, seq=2) for i in range(size)), block_number=9,
-        block_timestamp=int(T0),
+        block_timestamp=int(T0), voters=everybody,
     )  # fmt: skip
     return replace(view, **changes)
 

@@ -198,7 +198,7 @@ def test_members_that_missed_too_many_rounds_or_expired_are_named() -> None:
         member(0, seq=9), member(1, seq=6), member(2, seq=7), member(3, seq=9, expires=int(T0) - 10),
         member(4, seq=5, status=Status.IDLE),
     )  # fmt: skip
-    view = collecting(5, 0b00001, threshold=1, seal_at=int(T0), sealed_rounds=9, members=members)
+    view = collecting(5, 0b00001, threshold=1, seal_at=int(T0), sealed_rounds=9, members=members, voters=0b01111)
     (send,) = of(SendAdvance, wanted(view, a_store(), T0 + 100))
     assert send.idle == (1, 3)
 

@@ -128,6 +128,8 @@ interface ISwarm {
         uint40 extendAt;
         // Since when nothing was merged: the last merge, rollback or opening. After abandonAfter anyone may stop the swarm.
         uint40 quietSince;
+        // Who decides with the others: the ACTIVE members, and those that are IDLE only because a merge left them out.
+        uint256 voters;
     }
 
     /// @dev What a round merged; all 0 for a round that did not. `parentRound` merged the model that it was trained from (0:
@@ -142,7 +144,7 @@ interface ISwarm {
         uint256 attesters;
     }
 
-    /// @dev A decision of more than half of the ACTIVE members; EIP-712 type in section 7. `kind` is a VoteKind. `arg` is
+    /// @dev A decision of more than half of the voters; EIP-712 type in section 7. `kind` is a VoteKind. `arg` is
     /// the round to go back to for ROLLBACK (0: the genesis), the new maxRounds for REOPEN, else 0; `target` is 0 but for
     /// the expulsions.
     struct Vote {
@@ -185,7 +187,8 @@ interface ISwarm {
     event RolledBack(uint32 indexed round, uint32 toRound, bytes32 head);
     /// @notice A stopped swarm trains on from its best model.
     event Reopened(uint32 indexed round, bytes32 head, uint32 maxRounds);
-    /// @notice ACTIVE to IDLE by `advance`. (Members that a merge excludes become IDLE too: Merged names them.)
+    /// @notice To IDLE by `advance`, without a vote. (Members that a merge excludes become IDLE too, and keep theirs: Merged
+    /// names them.)
     event Idled(address indexed account, uint32 round);
     /// @notice A round collects updates trained from `head`.
     event Opened(uint32 indexed round, bytes32 head, uint256 waitFor, uint16 threshold);
@@ -258,8 +261,8 @@ interface ISwarm {
     error WrongBallot(uint32 ballot);
     /// @notice The vote's deadline has passed.
     error VoteExpired(uint40 deadline);
-    /// @notice A vote needs more than half of the ACTIVE members; the target does not count among the signers.
-    error TooFewVotes(uint16 signed, uint16 active);
+    /// @notice A vote needs more than half of the voters; the target does not count among the signers.
+    error TooFewVotes(uint16 signed, uint16 voters);
     /// @notice The round to go back to is not one that the head descends from.
     error NotAnAncestor(uint32 round);
     /// @notice Not yet: the last merge, rollback or opening is less than abandonAfter ago.
@@ -268,7 +271,7 @@ interface ISwarm {
     error NotDirect(address sender);
     /// @notice Updates that a vote forced out have to be excluded.
     error BannedIncluded(uint256 banned);
-    /// @notice Neither kInvite founders nor more than half of the ACTIVE members signed.
+    /// @notice Neither kInvite founders nor more than half of the voters signed.
     error TooFewInviters(uint16 founders, uint16 members);
     /// @notice All 256 indexes are held.
     error SwarmFull();
@@ -287,7 +290,7 @@ interface ISwarm {
     /// @notice Slices that fewer than f + 1 signers attested.
     error NotCovered(uint256 slices);
 
-    /// @notice Join, with an invitation signed by kInvite founders or by more than half of the ACTIVE members. ACTIVE at
+    /// @notice Join, with an invitation signed by kInvite founders or by more than half of the voters. ACTIVE at
     /// once, and waited for from the next round on (in round 1 from now). A member renews its terms in the same way.
     /// @dev Signatures that count for neither are ignored: a signer may have become IDLE since.
     /// @param invite for the sender, with its term; signed in the domain of this deployment.
@@ -337,7 +340,7 @@ interface ISwarm {
     /// @notice Leave. An update that was submitted already stays in its round; the index is free from the next one on.
     function leave() external;
 
-    /// @notice Anyone: what more than half of the ACTIVE members signed, in one transaction.
+    /// @notice Anyone: what more than half of the voters signed, in one transaction.
     /// EXPEL bars `target` for good: before the seal its update is forced out, after it the update stays, unpaid.
     /// EXPEL_AND_SLASH also forfeits its stake; it may follow an EXPEL. ROLLBACK makes the model of round `arg`, from which
     /// the head descends, the head again. STOP stops. REOPEN starts a stopped swarm again on its best model.
