@@ -84,7 +84,7 @@ async def check_creation(rpc: RpcClient, address: Address, transaction: bytes, c
         )
     await require_contract(rpc, address)
     sent = await _known(rpc, "eth_getTransactionByHash", transaction, what)
-    data = sent.get("input", sent.get("data"))
+    data: Any = sent.get("input", sent.get("data"))
     if sent.get("to") is not None:
         raise WrongChain(
             f"The transaction {_hex(transaction)} is not the deployment of {what}: it deploys nothing.",
@@ -96,7 +96,7 @@ async def check_creation(rpc: RpcClient, address: Address, transaction: bytes, c
             "It is another contract, or of another release: ask its founders which, and install that.",
         )
     receipt = await _known(rpc, "eth_getTransactionReceipt", transaction, what)
-    made = receipt.get("contractAddress")
+    made: Any = receipt.get("contractAddress")
     if receipt.get("status") != "0x1" or not is_data(made) or bytes.fromhex(made[2:]) != address:
         raise WrongChain(
             f"The transaction {_hex(transaction)} deployed {what}, but not at {_hex(address)}.",
