@@ -7,8 +7,8 @@ import pytest
 import trio
 
 from swarmp2p.control.abi_codec import artefact
-from swarmp2p.control.creation import creation_code
 from swarmp2p.control.contract import SwarmContract, create_swarm
+from swarmp2p.control.creation import creation_code
 from swarmp2p.control.history import read_history
 from swarmp2p.control.manifest import Manifest
 from swarmp2p.control.sender import Sender
@@ -334,18 +334,31 @@ async def test_a_contract_with_the_right_code_and_a_storage_of_its_own_is_refuse
             async def code_at(address: bytes) -> bytes:
                 return bytes.fromhex((await rpc.call("eth_getCode", "0x" + address.hex(), "latest"))[2:])
 
+            async def stored(address: bytes, slot: int) -> int:
+                return int(await rpc.call("eth_getStorageAt", "0x" + address.hex(), hex(slot), "latest"), 16)
+
+            async def storage(address: bytes) -> dict[int, int]:
+                """What is in the first places, and where long bytes of these lie."""
+                found = {slot: await stored(address, slot) for slot in range(48)}
+                for slot, value in list(found.items()):
+                    if value % 2 and 64 < value < 4096:
+                        start = int.from_bytes(keccak256(slot.to_bytes(32, "big")), "big")
+                        found |= {at: await stored(address, at) for at in range(start, start + (value // 2 + 31) // 32)}
+                return {slot: value for slot, value in found.items() if value}
+
             async def alike(address: bytes) -> tuple[bytes, bytes]:
-                """A contract of the same code, whose first places of storage its deployer has filled."""
-                code = await code_at(address)
-                writes = b"".join(bytes([0x60, 0x7F, 0x60, slot, 0x55]) for slot in range(8))
+                """A contract of the same code and storage, but for one place that its deployer has filled besides."""
+                code, place = await code_at(address), 2**100
+                filled = {**await storage(address), place: 10**6}
+                words = [(value.to_bytes(32, "big"), slot.to_bytes(32, "big")) for slot, value in filled.items()]
+                writes = b"".join(b"\x7f" + value + b"\x7f" + slot + b"\x55" for value, slot in words)
                 length, start = len(code).to_bytes(2, "big"), (len(writes) + 15).to_bytes(2, "big")
                 copies = b"\x61" + length + b"\x61" + start + b"\x60\x00\x39" + b"\x61" + length + b"\x60\x00\xf3"
                 data = writes + copies + code
                 receipt = await Sender(rpc, secret, artefact()).send(f"deploy:{address.hex()}", None, data)
                 assert receipt.contract is not None
                 assert await code_at(receipt.contract) == code
-                first = await rpc.call("eth_getStorageAt", "0x" + receipt.contract.hex(), "0x0", "latest")
-                assert int(first, 16) == 0x7F
+                assert await stored(receipt.contract, place) == 10**6
                 return receipt.contract, receipt.hash
 
             async def refused(changed: Manifest, match: str) -> None:
@@ -353,6 +366,7 @@ async def test_a_contract_with_the_right_code_and_a_storage_of_its_own_is_refuse
                     await check_founded(rpc, changed, SwarmContract(rpc, changed.contract, secret))
 
             contract, transaction = await alike(manifest.contract)
+            assert await SwarmContract(rpc, contract, secret).check(manifest.digest) == manifest.config()
             await refused(manifest.with_contract(manifest.chain_id, contract, transaction), "not a swarm with")
             # Not by the honest one's transaction either, nor the honest one by any other.
             await refused(manifest.with_contract(manifest.chain_id, contract, manifest.transaction), "but not at 0x")
