@@ -20,8 +20,8 @@ DIFFERS = 3
 def command(ctx: click.Context, manifest: Path, document: Path | None) -> None:
     """Show what a swarm is and what its founders agreed on; look at it before you join.
 
-    It checks what `swarmp2p join` checks, and spends nothing: that all founders signed exactly these terms, and that code
-    and configuration of the contract, and of the treasury, are what the manifest says. No key is needed.
+    It checks what `swarmp2p join` checks, and spends nothing: that all founders signed exactly these terms, and that the
+    contract and the treasury were deployed by this release's code, with what the manifest says. No key is needed.
 
     Where the purpose is the CID of a document, have that document handed to you, and name it with --file: the exit code is 3
     if it is not the one that was agreed on.

@@ -9,7 +9,7 @@ import trio
 from eth_abi.abi import encode
 
 from swarmp2p.control.abi_codec import artefact, config_from, config_tuple, decode_state, member_from
-from swarmp2p.control.code_check import check_code
+from swarmp2p.control.creation import Deployed, check_creation, create, creation_code, require_contract
 from swarmp2p.control.heights import Heights
 from swarmp2p.control.interface import Receipt, RoundResult, TransactionJournal
 from swarmp2p.control.node import is_data
@@ -67,12 +67,7 @@ class SwarmContract:
         Raises:
             WrongChain: no contract, or another one.
         """
-        code = await self._rpc.call("eth_getCode", _hex(self.address), "latest", usable=is_data)
-        if len(code) <= 2:
-            raise WrongChain(
-                f"There is no contract at {_hex(self.address)} on the chain behind {', '.join(self._rpc.urls)}.",
-                "Check the contract's address and the RPC URL; a chain started anew has forgotten its contracts.",
-            )
+        await require_contract(self._rpc, self.address)
         config = await self.config()
         if manifest is not None and config.manifest != manifest:
             raise WrongChain(
@@ -81,15 +76,15 @@ class SwarmContract:
             )
         return config
 
-    async def check_code(self, config: Config) -> None:
-        """Whether the code at the address is this release's swarm with this configuration.
+    async def check_creation(self, config: Config, transaction: bytes) -> None:
+        """Whether this transaction deployed it, as this release's swarm with this configuration.
 
         Raises:
-            WrongChain: it is something else that only answers alike.
+            WrongChain: it is something else that only answers alike. ConfigError: the transaction is not named.
         """
-        (salt,) = await self._read("salt")
-        creation = self._artefact.bytecode + encode(self._artefact.constructor, [config_tuple(config)])
-        await check_code(self._rpc, self.address, creation, "a swarm with the manifest's configuration", salt)
+        creation = creation_code(self._artefact, config_tuple(config))
+        what = "a swarm with the manifest's configuration"
+        await check_creation(self._rpc, self.address, transaction, creation, what)
 
     @property
     def notices_at_once(self) -> bool:
@@ -273,12 +268,14 @@ async def deploy(rpc: RpcClient, secret: bytes, config: Config, journal: Transac
     Raises:
         TransactionFailed: the constructor refused the configuration, or there is no money for gas.
     """
-    compiled = artefact()
-    data = compiled.bytecode + encode(compiled.constructor, [config_tuple(config)])
-    receipt = await Sender(rpc, secret, compiled, journal).send("deploy", None, data)
-    if receipt.contract is None:
-        raise TransactionFailed("The chain made no contract.", "Look at the node's log.", error="NoContract")
-    return receipt.contract
+    return (await create_swarm(rpc, secret, config, journal)).address
+
+
+async def create_swarm(
+    rpc: RpcClient, secret: bytes, config: Config, journal: TransactionJournal | None = None
+) -> Deployed:
+    """`deploy` that also tells the transaction, which a manifest names."""
+    return await create(rpc, secret, "Swarm", artefact(), journal, config_tuple(config))
 
 
 def _same(view: View, seen: View) -> bool:

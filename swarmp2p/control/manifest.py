@@ -50,6 +50,10 @@ class Rewards:
     unstake_delay: int = 7 * DAY
     treasury: Address = b""
     """The contract that holds the money; empty in a draft, where `found` deploys it."""
+    treasury_transaction: Digest = b""
+    """Hash of the transaction that deployed it."""
+    policy_transaction: Digest = b""
+    """Hash of the transaction that deployed the policy, if it is "equal" or "weight"."""
 
     @property
     def attester_bps(self) -> int:
@@ -99,7 +103,9 @@ class Manifest:
     """In a draft: the document of the terms, whose CID will be the purpose; `purpose` is empty then."""
     chain_id: int = 0
     contract: Address = b""
-    """Empty, as the next three, in a draft."""
+    """Empty, as all that follows, in a draft."""
+    transaction: Digest = b""
+    """Hash of the transaction that deployed it."""
     genesis: Digest = b""
     size: int = 0
     schema: Digest = b""
@@ -231,19 +237,24 @@ class Manifest:
         """This draft with the CID of its document of terms."""
         return replace(self, purpose_file=None, purpose=str(cid))
 
-    def with_treasury(self, treasury: Address) -> "Manifest":
-        """This draft with the contract that holds its money."""
+    def with_treasury(
+        self, treasury: Address, transaction: Digest = b"", policy_transaction: Digest = b""
+    ) -> "Manifest":
+        """This draft with the contract that holds its money, and the transactions that deployed it and its policy."""
         if self.rewards is None:
             return self
-        return replace(self, rewards=replace(self.rewards, treasury=treasury))
+        rewards = replace(
+            self.rewards, treasury=treasury, treasury_transaction=transaction, policy_transaction=policy_transaction
+        )
+        return replace(self, rewards=rewards)
 
-    def with_contract(self, chain_id: int, contract: Address) -> "Manifest":
-        """The founded manifest."""
-        return replace(self, chain_id=chain_id, contract=contract)
+    def with_contract(self, chain_id: int, contract: Address, transaction: Digest = b"") -> "Manifest":
+        """The founded manifest, with the transaction that deployed the contract."""
+        return replace(self, chain_id=chain_id, contract=contract, transaction=transaction)
 
 
 def _agreed_rewards(rewards: Rewards) -> dict[str, str | int]:
-    """All but the treasury's address: it is deployed after the founders have signed, and holds these terms itself."""
+    """All but the treasury: it is deployed after the founders have signed, and holds these terms itself."""
     return {
         "token": "0x" + rewards.token.hex(),
         "policy": rewards.policy,

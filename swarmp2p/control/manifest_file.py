@@ -58,8 +58,11 @@ def _draft(values: dict[str, dict[str, Any]], name: str) -> Manifest:
             f"{name}: give either the key purpose or the key purpose_file.",
             "Say the purpose and terms in words, or name the document that has them.",
         )
-    if values["rewards"]["treasury"] is not None:
-        raise ConfigError(f"{name}: a draft has no [rewards] treasury.", "`found` deploys it.")
+    deployed = [("chain", "transaction")]
+    deployed += [("rewards", key) for key in ("treasury", "treasury_transaction", "policy_transaction")]
+    for section, key in deployed:
+        if values[section][key] is not None:
+            raise ConfigError(f"{name}: a draft has no [{section}] {key}.", "`found` deploys the contracts.")
     manifest = _manifest(values, name)
     validate(manifest, name)
     return manifest
@@ -129,6 +132,7 @@ def _manifest(values: dict[str, dict[str, Any]], name: str) -> Manifest:
         genesis_file=model["file"],
         chain_id=chain["id"] or 0,
         contract=chain["contract"] or b"",
+        transaction=chain["transaction"] or b"",
         genesis=b"" if model["genesis"] is None else bytes(model["genesis"].raw_digest),
         size=model["size"] or 0,
         schema=model["schema"] or b"",
@@ -152,6 +156,8 @@ def _rewards(values: dict[str, Any], name: str) -> Rewards | None:
         min_stake=values["min_stake"],
         unstake_delay=values["unstake_delay"],
         treasury=values["treasury"] or b"",
+        treasury_transaction=values["treasury_transaction"] or b"",
+        policy_transaction=values["policy_transaction"] or b"",
     )
 
 
@@ -206,6 +212,11 @@ def _chain(m: Manifest) -> str:
         lines.append(f"id = {m.chain_id}")
     if m.contract:
         lines.append(f'contract = "0x{m.contract.hex()}"')
+    if m.transaction:
+        lines += [
+            "# What deployed it: who joins checks that nothing else did.",
+            f'transaction = "0x{m.transaction.hex()}"',
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -305,13 +316,16 @@ def _money(m: Manifest) -> str:
         f"unstake_delay = {r.unstake_delay}",
     ]
     if r.treasury:
-        lines += ["# The contract that holds the money.", f'treasury = "0x{r.treasury.hex()}"']
+        lines += ["# The contract that holds the money, and what deployed it.", f'treasury = "0x{r.treasury.hex()}"']
+    for key in ("treasury_transaction", "policy_transaction"):
+        if value := getattr(r, key):
+            lines.append(f'{key} = "0x{value.hex()}"')
     return "\n".join(lines) + "\n"
 
 
 def _agreement(m: Manifest) -> str:
     return f"""[agreement]
-# Each founder's signature of all that is above but the addresses of deployed contracts: `swarmp2p agree`.
+# Each founder's signature of all that is above but the deployed contracts and their transactions: `swarmp2p agree`.
 signatures = {_texts("0x" + signature.hex() for signature in m.agreement)}
 """
 

@@ -39,6 +39,7 @@ def _seconds(default: int | None) -> Key:
 
 
 _address = hex_bytes(20, "an address")
+_transaction = hex_bytes(32, "a transaction's hash")
 
 
 def _amount(value: Any) -> int:
@@ -69,6 +70,7 @@ FORM: Form = {
         "rpc": Key(list_of(url, 16, least=1)),
         "id": Key(integer(1, 2**53), optional=True),
         "contract": Key(_address, optional=True),
+        "transaction": Key(_transaction, optional=True),
     },
     "model": {
         "file": Key(text(4096), optional=True),
@@ -113,6 +115,8 @@ FORM: Form = {
         "min_stake": Key(_amount, default=0),
         "unstake_delay": Key(integer(0, 365 * 86_400), default=7 * 86_400),
         "treasury": Key(_address, optional=True),
+        "treasury_transaction": Key(_transaction, optional=True),
+        "policy_transaction": Key(_transaction, optional=True),
     },
     "agreement": {"signatures": Key(list_of(hex_bytes(65, "a signature"), 64), default=())},
     "network": {"bootstrap": Key(list_of(multiaddr, 64), default=())},

@@ -1,13 +1,11 @@
 """A swarm's treasury and its token, as members use them (contracts/src/interfaces/ISwarmTreasury.sol)."""
 
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
-from eth_abi.abi import encode
-
 from swarmp2p.control.abi_codec import Artefact, artefact
-from swarmp2p.control.code_check import check_code
+from swarmp2p.control.creation import Deployed, check_creation, create, creation_code, require_contract
 from swarmp2p.control.interface import Receipt, TransactionJournal
 from swarmp2p.control.rpc import NodeError, RpcClient
 from swarmp2p.control.sender import Sender
@@ -41,21 +39,27 @@ class Treasury:
 
     # ---- reading
 
-    async def check(self, swarm: Address, terms: Terms, policy: str) -> None:
-        """Whether the code at this address is a treasury's, of this swarm and with these terms.
+    async def check(
+        self, swarm: Address, terms: Terms, policy: str, transaction: bytes, policy_transaction: bytes = b""
+    ) -> None:
+        """Whether this release's treasury was deployed at this address, for this swarm and with these terms.
 
         Args:
-            policy: its name in the manifest, or its address.
+            policy: its name in the manifest, or its address. What is at an address only has to be a contract.
+            transaction: hash of the one that deployed the treasury, as the manifest names it.
+            policy_transaction: of the one that deployed the policy, if this package carries it.
 
         Raises:
-            WrongChain: something else is there.
+            WrongChain: something else is there. ConfigError: a transaction is not named.
         """
-        creation = self._artefact.bytecode + encode(self._artefact.constructor, [_terms_tuple(terms)])
-        await check_code(self._rpc, self.address, creation, "a swarm's treasury with the manifest's terms")
+        creation = creation_code(self._artefact, _terms_tuple(terms))
+        what = "a swarm's treasury with the manifest's terms"
+        await check_creation(self._rpc, self.address, transaction, creation, what)
         if policy in POLICIES:
-            await check_code(
-                self._rpc, terms.policy, artefact(POLICIES[policy]).bytecode, f'the reward policy "{policy}"'
-            )
+            creation, what = creation_code(artefact(POLICIES[policy])), f'the reward policy "{policy}"'
+            await check_creation(self._rpc, terms.policy, policy_transaction, creation, what)
+        else:
+            await require_contract(self._rpc, terms.policy)
         if await self.swarm() != swarm:
             raise WrongChain(
                 f"The treasury 0x{self.address.hex()} belongs to another swarm.", "The manifest is unsound."
@@ -204,7 +208,18 @@ class Token:
 
 async def deploy_token(rpc: RpcClient, secret: bytes, name: str, symbol: str, supply: int, holder: Address) -> Address:
     """A new SwarmToken, all of it the holder's."""
-    return await _deploy(rpc, secret, "SwarmToken", None, name, symbol, supply, _hex(holder))
+    return (
+        await create(rpc, secret, "SwarmToken", artefact("SwarmToken"), None, name, symbol, supply, _hex(holder))
+    ).address
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedTreasury:
+    """A new treasury, and the policy that was deployed for it."""
+
+    treasury: Deployed
+    policy: Deployed | None
+    """None: it was there already."""
 
 
 async def deploy_treasury(
@@ -219,15 +234,24 @@ async def deploy_treasury(
     Raises:
         ConfigError: the token is no contract. TransactionFailed: the constructor refused the terms.
     """
+    return (await create_treasury(rpc, secret, terms, policy, journal)).treasury.address
+
+
+async def create_treasury(
+    rpc: RpcClient, secret: bytes, terms: Terms, policy: str, journal: TransactionJournal | None = None
+) -> DeployedTreasury:
+    """`deploy_treasury` that also tells the transactions, which a manifest names."""
     if len(await rpc.call("eth_getCode", _hex(terms.token), "latest")) <= 2:
         raise ConfigError(
             f"There is no token at {_hex(terms.token)} on this chain.",
             "Give the address of an ERC-20 contract as [rewards] token; `swarmp2p token` makes one.",
         )
+    shares = None
     if policy in POLICIES:
-        address = await _deploy(rpc, secret, POLICIES[policy], journal)
-        terms = Terms(terms.token, address, terms.per_round, terms.attester_bps, terms.unstake_delay)
-    return await _deploy(rpc, secret, "SwarmTreasury", journal, _terms_tuple(terms))
+        shares = await create(rpc, secret, POLICIES[policy], artefact(POLICIES[policy]), journal)
+        terms = replace(terms, policy=shares.address)
+    compiled = artefact("SwarmTreasury")
+    return DeployedTreasury(await create(rpc, secret, "SwarmTreasury", compiled, journal, _terms_tuple(terms)), shares)
 
 
 async def deploy_policy(
@@ -246,23 +270,7 @@ async def deploy_policy(
     found = compiled.functions.get("shares")
     if found is None or (found.selector, found.outputs) != (wanted.selector, wanted.outputs):
         raise ConfigError("This contract is no reward policy: it lacks `shares`.", "Implement IRewardPolicy.")
-    return await _deploy_compiled(rpc, secret, "policy", compiled, journal, *arguments)
-
-
-async def _deploy(
-    rpc: RpcClient, secret: bytes, name: str, journal: TransactionJournal | None, *arguments: Any
-) -> Address:
-    return await _deploy_compiled(rpc, secret, name, artefact(name), journal, *arguments)
-
-
-async def _deploy_compiled(
-    rpc: RpcClient, secret: bytes, name: str, compiled: Artefact, journal: TransactionJournal | None, *arguments: Any
-) -> Address:
-    data = compiled.bytecode + encode(compiled.constructor, arguments)
-    receipt = await Sender(rpc, secret, compiled, journal).send(f"deploy:{name}", None, data)
-    if receipt.contract is None:
-        raise TransactionFailed("The chain made no contract.", "Look at the node's log.", error="NoContract")
-    return receipt.contract
+    return (await create(rpc, secret, "policy", compiled, journal, *arguments)).address
 
 
 async def _read(

@@ -12,14 +12,14 @@ from swarmp2p.content.embedded import EmbeddedStore
 from swarmp2p.content.interface import ContentStore
 from swarmp2p.content.unixfs import cid, hash_file
 from swarmp2p.control.agreement import Agreement, agree, require_agreement, with_agreements
-from swarmp2p.control.contract import SwarmContract, deploy
+from swarmp2p.control.contract import SwarmContract, create_swarm
 from swarmp2p.control.faucet import fund
 from swarmp2p.control.interface import TransactionJournal
 from swarmp2p.control.invitation import Invitation, new_invite, verify
 from swarmp2p.control.manifest import DAY, Manifest
 from swarmp2p.control.manifest_file import load_draft
 from swarmp2p.control.rpc import RpcClient
-from swarmp2p.control.treasury import POLICIES, Treasury, deploy_treasury
+from swarmp2p.control.treasury import POLICIES, Treasury, create_treasury
 from swarmp2p.core.config import Config
 from swarmp2p.core.errors import ConfigError, NotAMember, SchemaMismatch, WrongChain
 from swarmp2p.core.money import Terms
@@ -117,11 +117,11 @@ async def deploy_swarm(
         chain_id = int(await rpc.call("eth_chainId"), 16)
         funded = await fund(rpc, home.key.address)
         manifest = await _with_treasury(rpc, manifest, home)
-        contract = await deploy(rpc, home.key.secret, manifest.config(), home.journal)
+        swarm = await create_swarm(rpc, home.key.secret, manifest.config(), home.journal)
         if manifest.rewards is not None:
-            await Treasury(rpc, manifest.rewards.treasury, home.key.secret, home.journal).bind(contract)
+            await Treasury(rpc, manifest.rewards.treasury, home.key.secret, home.journal).bind(swarm.address)
     await trio.to_thread.run_sync(keep_content, home, files, content)
-    return Founded(manifest.with_contract(chain_id, contract), funded)
+    return Founded(manifest.with_contract(chain_id, swarm.address, swarm.transaction), funded)
 
 
 async def _with_treasury(rpc: RpcClient, manifest: Manifest, home: Home) -> Manifest:
@@ -130,30 +130,32 @@ async def _with_treasury(rpc: RpcClient, manifest: Manifest, home: Home) -> Mani
         return manifest
     policy = NO_ADDRESS if rewards.policy in POLICIES else bytes.fromhex(rewards.policy[2:])
     terms = Terms(rewards.token, policy, rewards.per_round, rewards.attester_bps, rewards.unstake_delay)
-    treasury = await deploy_treasury(rpc, home.key.secret, terms, rewards.policy, home.journal)
-    return manifest.with_treasury(treasury)
+    made = await create_treasury(rpc, home.key.secret, terms, rewards.policy, home.journal)
+    policy_transaction = b"" if made.policy is None else made.policy.transaction
+    return manifest.with_treasury(made.treasury.address, made.treasury.transaction, policy_transaction)
 
 
 async def check_founded(rpc: RpcClient, manifest: Manifest, contract: SwarmContract) -> Config:
-    """Everything that a manifest says of its chain: the contract's code and configuration, the treasury's code, terms and
-    policy. (That all founders signed the manifest, `load_manifest` has checked.)
+    """Everything that a manifest says of its chain: that the contract, the treasury and the policy were deployed by this
+    release's code, with the manifest's configuration and terms. (That all founders signed it, `load_manifest` has checked.)
 
     Raises:
-        WrongChain: naming what differs.
+        WrongChain: naming what differs. ConfigError: the manifest does not name the transactions that deployed them.
     """
     config = await contract.check(manifest.digest)
     if config != manifest.config():
         raise WrongChain(
             "The contract's configuration is not the manifest's.", "Use the swarm.toml that `found` wrote."
         )
-    await contract.check_code(config)
+    await contract.check_creation(config, manifest.transaction)
     rewards = manifest.rewards
     if rewards is not None:
         treasury = Treasury(rpc, rewards.treasury, Key.generate().secret)
         found_terms = await treasury.terms()
         policy = found_terms.policy if rewards.policy in POLICIES else bytes.fromhex(rewards.policy[2:])
         terms = Terms(rewards.token, policy, rewards.per_round, rewards.attester_bps, rewards.unstake_delay)
-        await treasury.check(manifest.contract, terms, rewards.policy)
+        transactions = rewards.treasury_transaction, rewards.policy_transaction
+        await treasury.check(manifest.contract, terms, rewards.policy, *transactions)
     return config
 
 

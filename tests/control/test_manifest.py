@@ -86,7 +86,7 @@ def test_the_digest_covers_what_is_agreed_and_nothing_else() -> None:
     m = _founded(parse_manifest(MINIMAL))
     own = replace(
         m, rpc=("http://elsewhere",), bootstrap=("/ip4/192.0.2.1/tcp/1",), knobs=Knobs(leader_timeout=1.0),
-        chain_id=5, contract=b"\x09" * 20,
+        chain_id=5, contract=b"\x09" * 20, transaction=b"\x09" * 32,
     )  # fmt: skip
     assert own.digest == m.digest
     assert own.config() == m.config()
@@ -102,6 +102,7 @@ def test_the_digest_covers_what_is_agreed_and_nothing_else() -> None:
 def test_what_is_paid_is_agreed_but_for_the_treasury_that_is_deployed_later() -> None:
     m = replace(_founded(parse_manifest(MINIMAL)), rewards=PAYS)
     assert replace(m, rewards=replace(PAYS, treasury=b"\x08" * 20)).digest == m.digest
+    assert m.with_treasury(b"\x08" * 20, b"\x01" * 32, b"\x02" * 32).digest == m.digest
     for change in (
         {"token": b"\x08" * 20}, {"policy": "weight"}, {"per_round": 1}, {"attester_share": 0.2}, {"min_stake": 1},
         {"unstake_delay": 1},
@@ -195,12 +196,24 @@ def test_what_is_written_reads_back(draft: Manifest) -> None:
     assert parse_manifest(render(draft)) == draft
 
 
-@given(drafts(), st.binary(min_size=32, max_size=32), st.integers(8, 2**60), st.binary(min_size=20, max_size=20))
-def test_what_is_founded_reads_back(draft: Manifest, digest: bytes, size: int, contract: bytes) -> None:
-    founded = draft.with_genesis(digest, size, digest).with_treasury(contract[::-1]).with_contract(31415, contract)
+_hashes = st.just(b"") | st.binary(min_size=32, max_size=32)
+
+
+@given(
+    drafts(),
+    st.binary(min_size=32, max_size=32),
+    st.integers(8, 2**60),
+    st.binary(min_size=20, max_size=20),
+    st.tuples(_hashes, _hashes, _hashes),
+)
+def test_what_is_founded_reads_back(
+    draft: Manifest, digest: bytes, size: int, contract: bytes, by: tuple[bytes, bytes, bytes]
+) -> None:
+    complete = draft.with_genesis(digest, size, digest)
+    founded = complete.with_treasury(contract[::-1], *by[1:]).with_contract(31415, contract, by[0])
     again = parse_manifest(render(founded))
     assert again == founded
-    assert again.digest == founded.digest
+    assert again.digest == founded.digest == complete.digest
 
 
 @pytest.mark.parametrize(
@@ -242,6 +255,8 @@ def test_what_is_founded_reads_back(draft: Manifest, digest: bytes, size: int, c
         ("[timing]", f"[rewards]\ntoken = '{FOUNDER}'\nper_round = -1\n[timing]", "smallest units"),
         ("[timing]", f"[rewards]\ntoken = '{FOUNDER}'\nattester_share = 0.12345\n[timing]", "4 decimals"),
         ("[timing]", f"[rewards]\ntoken = '{FOUNDER}'\ntreasury = '{FOUNDER}'\n[timing]", "a draft has no"),
+        ("[chain]", f"[chain]\ntransaction = '0x{'12' * 32}'", "a draft has no [chain] transaction"),
+        ("[chain]", f"[chain]\ntransaction = '{FOUNDER}'", "a transaction's hash"),
         ("[timing]", "[agreement]\nsignatures = ['0x12']\n[timing]", "a signature"),
         ("[timing]\ninterval = 30", "timing = 3", "table"),
     ],

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 import trio
-from eth_abi.abi import encode
 
 from swarmp2p.control.abi_codec import artefact
+from swarmp2p.control.contract import SwarmContract, create_swarm
+from swarmp2p.control.creation import creation_code
 from swarmp2p.control.history import read_history
+from swarmp2p.control.manifest import Manifest
 from swarmp2p.control.sender import Sender
-from swarmp2p.control.treasury import Treasury, deploy_token, deploy_treasury
+from swarmp2p.control.treasury import Treasury, create_treasury, deploy_policy, deploy_token, deploy_treasury
 from swarmp2p.control.treasury_history import read_treasury_history
 from swarmp2p.core.errors import ConfigError, TransactionFailed, WrongChain
 from swarmp2p.core.history import Decision, Expelled, Left, Record, Reopened, RolledBack, Stopped
@@ -277,37 +279,151 @@ async def test_other_contracts_are_refused(tmp_path: Path) -> None:
     with trio.fail_after(60):
         async with paid_swarm(tmp_path, 1, f=0, min_updates=1) as swarm:
             rpc, secret, rewards = swarm.rpc, swarm.keys[0].secret, swarm.rewards
-            terms = await swarm.treasury(0).terms()
+            terms, own = await swarm.treasury(0).terms(), "0x" + (await swarm.treasury(0).terms()).policy.hex()
             swarm_address = swarm.manifest.contract
-            await swarm.treasury(0).check(swarm_address, terms, "equal")
+            by, policy_by = rewards.treasury_transaction, rewards.policy_transaction
 
-            async def refused(treasury: bytes, terms: Terms, policy: str, match: str) -> None:
+            async def check(address: bytes, terms: Terms, policy: str, by: bytes, policy_by: bytes = b"") -> None:
+                await Treasury(rpc, address, secret).check(swarm_address, terms, policy, by, policy_by)
+
+            async def refused(
+                match: str, address: bytes, terms: Terms, policy: str, by: bytes, policy_by: bytes = b""
+            ) -> None:
                 with pytest.raises(WrongChain, match=match):
-                    await Treasury(rpc, treasury, secret).check(swarm_address, terms, policy)
+                    await check(address, terms, policy, by, policy_by)
 
-            await refused(rewards.treasury, terms, "weight", 'not that of the reward policy "weight"')
-            await refused(rewards.treasury, replace(terms, per_round=1), "equal", "not that of a swarm's treasury")
-            await refused(swarm_address, terms, "equal", "not that of a swarm's treasury")
-            await refused(swarm.keys[0].address, terms, "equal", "There is no contract")
-            unbound = await deploy_treasury(rpc, secret, terms, "0x" + terms.policy.hex())
-            await refused(unbound, terms, "equal", "belongs to another swarm")
+            await check(rewards.treasury, terms, "equal", by, policy_by)
+            await check(rewards.treasury, terms, own, by)
+            no_treasury, no_policy = "not a swarm's treasury", 'not the reward policy "{}"'
+            await refused(no_policy.format("weight"), rewards.treasury, terms, "weight", by, policy_by)
+            await refused(no_treasury, rewards.treasury, replace(terms, per_round=1), "equal", by, policy_by)
+            await refused(no_treasury, swarm_address, terms, "equal", swarm.manifest.transaction, policy_by)
+            await refused("There is no contract", swarm.keys[0].address, terms, "equal", by, policy_by)
+            await refused("but not at 0x", swarm_address, terms, "equal", by, policy_by)
+            await refused("No node has the transaction", rewards.treasury, terms, "equal", b"\x01" * 32, policy_by)
+            for without in ((b"", policy_by), (by, b"")):
+                with pytest.raises(ConfigError, match="names no deployment transaction"):
+                    await check(rewards.treasury, terms, "equal", *without)
+            unbound = (await create_treasury(rpc, secret, terms, own)).treasury
+            await refused("belongs to another swarm", unbound.address, terms, "equal", unbound.transaction, policy_by)
             with pytest.raises(TransactionFailed) as caught:
-                await Treasury(rpc, unbound, secret).bind(swarm_address)
+                await Treasury(rpc, unbound.address, secret).bind(swarm_address)
             assert caught.value.error == "CannotBind"
             greedy = replace(terms, policy=terms.token)
-            address = await deploy_treasury(rpc, secret, greedy, "0x" + terms.token.hex())
-            await refused(address, greedy, "equal", 'not that of the reward policy "equal"')
+            made = (await create_treasury(rpc, secret, greedy, "0x" + terms.token.hex())).treasury
+            await refused("but not at 0x", made.address, greedy, "equal", made.transaction, policy_by)
 
             # A contract that only answers like the treasury of this swarm, and a manifest that leads to it.
             compiled = artefact("SwarmTreasury")
-            values = [("0x" + terms.token.hex(), "0x" + terms.policy.hex(), 1000, 0, terms.unstake_delay)]
-            data = compiled.bytecode[:-1] + bytes([compiled.bytecode[-1] ^ 1]) + encode(compiled.constructor, values)
-            receipt = await Sender(rpc, secret, compiled).send("deploy", None, data)
-            assert receipt.contract is not None
-            await refused(receipt.contract, terms, "equal", "not that of a swarm's treasury")
+            values = ("0x" + terms.token.hex(), own, 1000, 0, terms.unstake_delay)
+            code = compiled.bytecode[:-1] + bytes([compiled.bytecode[-1] ^ 1])
+            data = code + creation_code(compiled, values)[len(code) :]
+            alike = await Sender(rpc, secret, compiled).send("deploy", None, data)
+            assert alike.contract is not None
+            await refused(no_treasury, alike.contract, terms, "equal", alike.hash, policy_by)
             changed = replace(swarm.manifest, rewards=replace(rewards, per_round=10**6))
             with pytest.raises(WrongChain, match="another manifest"):
                 await check_founded(rpc, changed, swarm.contract(0))
+
+
+async def test_a_contract_with_the_right_code_and_a_storage_of_its_own_is_refused(tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with paid_swarm(tmp_path, 1, f=0, min_updates=1) as swarm:
+            rpc, secret, rewards, manifest = swarm.rpc, swarm.keys[0].secret, swarm.rewards, swarm.manifest
+
+            async def code_at(address: bytes) -> bytes:
+                return bytes.fromhex((await rpc.call("eth_getCode", "0x" + address.hex(), "latest"))[2:])
+
+            async def stored(address: bytes, slot: int) -> int:
+                return int(await rpc.call("eth_getStorageAt", "0x" + address.hex(), hex(slot), "latest"), 16)
+
+            async def storage(address: bytes) -> dict[int, int]:
+                """What is in the first places, and where long bytes of these lie."""
+                found = {slot: await stored(address, slot) for slot in range(48)}
+                for slot, value in list(found.items()):
+                    if value % 2 and 64 < value < 4096:
+                        start = int.from_bytes(keccak256(slot.to_bytes(32, "big")), "big")
+                        found |= {at: await stored(address, at) for at in range(start, start + (value // 2 + 31) // 32)}
+                return {slot: value for slot, value in found.items() if value}
+
+            async def alike(address: bytes) -> tuple[bytes, bytes]:
+                """A contract of the same code and storage, but for one place that its deployer has filled besides."""
+                code, place = await code_at(address), 2**100
+                filled = {**await storage(address), place: 10**6}
+                words = [(value.to_bytes(32, "big"), slot.to_bytes(32, "big")) for slot, value in filled.items()]
+                writes = b"".join(b"\x7f" + value + b"\x7f" + slot + b"\x55" for value, slot in words)
+                length, start = len(code).to_bytes(2, "big"), (len(writes) + 15).to_bytes(2, "big")
+                copies = b"\x61" + length + b"\x61" + start + b"\x60\x00\x39" + b"\x61" + length + b"\x60\x00\xf3"
+                data = writes + copies + code
+                receipt = await Sender(rpc, secret, artefact()).send(f"deploy:{address.hex()}", None, data)
+                assert receipt.contract is not None
+                assert await code_at(receipt.contract) == code
+                assert await stored(receipt.contract, place) == 10**6
+                return receipt.contract, receipt.hash
+
+            async def refused(changed: Manifest, match: str) -> None:
+                with pytest.raises(WrongChain, match=match):
+                    await check_founded(rpc, changed, SwarmContract(rpc, changed.contract, secret))
+
+            contract, transaction = await alike(manifest.contract)
+            assert await SwarmContract(rpc, contract, secret).check(manifest.digest) == manifest.config()
+            await refused(manifest.with_contract(manifest.chain_id, contract, transaction), "not a swarm with")
+            # Not by the honest one's transaction either, nor the honest one by any other.
+            await refused(manifest.with_contract(manifest.chain_id, contract, manifest.transaction), "but not at 0x")
+            for other in (transaction, rewards.treasury_transaction):
+                await refused(manifest.with_contract(manifest.chain_id, manifest.contract, other), "not a swarm with")
+
+            terms = await swarm.treasury(0).terms()
+            contract, transaction = await alike(rewards.treasury)
+            with pytest.raises(WrongChain, match="not a swarm's treasury"):
+                await Treasury(rpc, contract, secret).check(
+                    manifest.contract, terms, "equal", transaction, rewards.policy_transaction
+                )
+            policy, transaction = await alike(terms.policy)
+            theirs = replace(terms, policy=policy)
+            made = (await create_treasury(rpc, secret, theirs, "0x" + policy.hex())).treasury
+            with pytest.raises(WrongChain, match='not the reward policy "equal"'):
+                await Treasury(rpc, made.address, secret).check(
+                    manifest.contract, theirs, "equal", made.transaction, transaction
+                )
+
+
+async def test_what_deployed_a_swarm_has_to_be_named_and_remembered(tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with paid_swarm(tmp_path, 1, f=0, min_updates=1) as swarm:
+            rpc, manifest, contract = swarm.rpc, swarm.manifest, swarm.contract(0)
+            unnamed = replace(manifest, transaction=b"")
+            with pytest.raises(ConfigError, match="names no deployment transaction of a swarm"):
+                await check_founded(rpc, unnamed, contract)
+            unnamed = manifest.with_treasury(swarm.rewards.treasury)
+            with pytest.raises(ConfigError, match="names no deployment transaction of a swarm's treasury"):
+                await check_founded(rpc, unnamed, contract)
+            with pytest.raises(WrongChain, match=r"is forgotten\. Some nodes forget old transactions"):
+                await check_founded(rpc, replace(manifest, transaction=b"\x01" * 32), contract)
+            funding = await swarm.treasury(0).fund(5)
+            with pytest.raises(WrongChain, match="it deploys nothing"):
+                await check_founded(rpc, replace(manifest, transaction=funding.hash), contract)
+            other = replace(manifest.config(), grace=31)
+            deployed = await create_swarm(rpc, swarm.keys[0].secret, other)
+            with pytest.raises(WrongChain, match="its code or its arguments differ"):
+                await SwarmContract(rpc, deployed.address, swarm.keys[0].secret).check_creation(
+                    manifest.config(), deployed.transaction
+                )
+            await SwarmContract(rpc, deployed.address, swarm.keys[0].secret).check_creation(other, deployed.transaction)
+
+
+async def test_of_a_policy_of_ones_own_there_has_to_be_a_contract(tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with paid_swarm(tmp_path, 1, f=0, min_updates=1) as swarm:
+            rpc, secret, rewards = swarm.rpc, swarm.keys[0].secret, swarm.rewards
+            policy = await deploy_policy(rpc, secret, artefact("WeightShares"))
+            terms = replace(await swarm.treasury(0).terms(), policy=policy)
+            made = await create_treasury(rpc, secret, terms, "0x" + policy.hex())
+            assert made.policy is None
+            await Treasury(rpc, made.treasury.address, secret).check(
+                NO_ADDRESS, terms, "0x" + policy.hex(), made.treasury.transaction
+            )
+            assert rewards.policy_transaction
 
 
 async def test_money_that_is_not_there(tmp_path: Path) -> None:
