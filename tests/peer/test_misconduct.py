@@ -29,7 +29,7 @@ def signed(body: RoundMessage, key: Key, domain: bytes) -> Signed:
 def test_a_pair_is_written_down_once_and_reads_back(tmp_path: Path) -> None:
     key, domain = Key.from_seed("liar"), b"\3" * 32
     one, other = (signed(replace(CLAIM, digest=bytes([number]) * 32), key, domain) for number in (2, 9))
-    current = RoundStore(3, CLAIM.inputs, 0.0)
+    current = RoundStore(3, CLAIM.inputs, 0.0, k=1)
     assert keep_proof(current, one, tmp_path / "evidence") is None
     current.add(one)
     assert keep_proof(current, one, tmp_path / "evidence") is None
