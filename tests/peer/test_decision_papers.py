@@ -26,9 +26,7 @@ ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 def members(*keys: Key, **changes: Any) -> View:
-    entries = tuple(
-        Member(i, key.address, Status.ACTIVE, 0, 1, FAR, 0, 0, 1, bytes(32)) for i, key in enumerate(keys)
-    )
+    entries = tuple(Member(i, key.address, Status.ACTIVE, 0, 1, FAR, 0, 0, 1, bytes(32)) for i, key in enumerate(keys))
     return collecting(members=entries, **{"ballot": 3, **changes})
 
 
