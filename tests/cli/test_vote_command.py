@@ -11,13 +11,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from swarmp2p.cli import chain_access, cli
+from swarmp2p.control.ballot import Ballot
 from swarmp2p.core.errors import BallotRefused, TransactionFailed
 from swarmp2p.core.messages import Vote
 from swarmp2p.core.types import NO_ADDRESS, Phase, VoteKind
 from swarmp2p.core.view import View
 from swarmp2p.home import KEY_FILE
 from swarmp2p.identity import save_key
-from tests.control.test_ballot import CONTRACT, DOMAIN, KEYS, Ballot, view
+from tests.control.test_ballot import CONTRACT, DOMAIN, KEYS, view
 
 
 @dataclass
