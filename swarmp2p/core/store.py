@@ -5,6 +5,7 @@ survive a crash is in the journal: own signatures, the own update, evaluated rep
 """
 
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from swarmp2p.core.messages import Attestation, Claim, Objection, RoundMessage, Signed
@@ -133,8 +134,10 @@ class RoundStore:
         return [m for key, m in self.signed.get(signer, {}).items() if key[0] != "objection" and key[1] == excluded]
 
     def messages(self) -> list[Signed]:
-        """Every message held, ordered by signer."""
-        return [m for signer in sorted(self.signed) for m in self.signed[signer].values()]
+        """Every message held: one of each signer, then another one of each, so that nobody's many crowd out the others'
+        where there is a limit."""
+        layers = zip_longest(*(self.signed[signer].values() for signer in sorted(self.signed)))
+        return [message for layer in layers for message in layer if message is not None]
 
     def claims(self, excluded: Bitmap, slice_: int) -> dict[Digest, set[Address]]:
         """Who claims which digest for a slice, given the exclusions."""

@@ -75,3 +75,11 @@ def test_what_a_member_said_under_the_same_exclusions() -> None:
         current.add(signed(body))
     assert [each.body for each in current.said(address(1), 0b1000)] == [CLAIM, ATTESTATION]
     assert current.said(address(2), 0b1000) == []
+
+
+def test_nobody_s_many_messages_come_before_the_others() -> None:
+    current = evidence()
+    for slice_ in (0, 1):
+        current.add(signed(replace(CLAIM, slice=slice_), signer=1))
+    current.add(signed(CLAIM, signer=2))
+    assert [each.signer for each in current.messages()] == [address(1), address(2), address(1)]

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from swarmp2p.core.errors import ConfigError
-from swarmp2p.core.messages import Claim, RoundMessage, Signed
+from swarmp2p.core.messages import Attestation, Claim, RoundMessage, Signed
 from swarmp2p.core.store import RoundStore
 from swarmp2p.core.typed import signing_digest
 from swarmp2p.identity import Key, keccak256
@@ -99,7 +99,7 @@ async def test_the_proof_takes_the_stake_once(tmp_path: Path) -> None:
                 assert (await money.treasury.totals()).pool == 50
 
 
-async def test_what_a_peer_answers_to_a_sync_spoils_only_that(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_a_peer_answers_to_a_sync_spoils_only_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever reading it raises; and a message that cannot be about the round is nothing, and no evidence either."""
     key, domain = Key.from_seed("liar"), b"\3" * 32
     view = replace(builders.merging(), members=(builders.member(0, address=key.address),))
@@ -121,10 +121,11 @@ async def test_what_a_peer_answers_to_a_sync_spoils_only_that(monkeypatch: pytes
     context = SimpleNamespace(
         manifest=SimpleNamespace(chain_id=1, contract=bytes(20)), host=SimpleNamespace(open_stream=open_stream),
         view=view, domain=domain, store=SimpleNamespace(round=current, me=bytes(20)), wake=lambda: woken.append(None),
-        home=SimpleNamespace(path=Path("/nowhere")),
+        home=SimpleNamespace(path=tmp_path), emit=lambda *_, **__: None,
     )  # fmt: skip
     claims = [replace(CLAIM, inputs=view.inputs, slice=slice_) for slice_ in (0, 5)]
-    answers = [[(each.body, each.signature) for each in (signed(claim, key, domain) for claim in claims)]]
+    short = Attestation(3, view.inputs, 0, b"\5" * 32, (b"\6" * 32,), 1)
+    answers = [[(each.body, each.signature) for each in (signed(body, key, domain) for body in (*claims, short))]]
     monkeypatch.setattr(talk, "send_sync_request", nothing)
     monkeypatch.setattr(talk, "receive_sync_response", receive)
     mouth = talk.Talk(cast(Context, context))
@@ -132,3 +133,4 @@ async def test_what_a_peer_answers_to_a_sync_spoils_only_that(monkeypatch: pytes
         await mouth._sync_with(key.address, 3)
     assert [each.body for each in current.messages()] == claims[:1]
     assert woken == [None]
+    assert list(tmp_path.iterdir()) == []
