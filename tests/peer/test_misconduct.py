@@ -125,7 +125,8 @@ async def test_what_a_peer_answers_to_a_sync_spoils_only_that(tmp_path: Path, mo
     )  # fmt: skip
     claims = [replace(CLAIM, inputs=view.inputs, slice=slice_) for slice_ in (0, 5)]
     short = Attestation(3, view.inputs, 0, b"\5" * 32, (b"\6" * 32,), 1)
-    answers = [[(each.body, each.signature) for each in (signed(body, key, domain) for body in (*claims, short))]]
+    bodies: list[RoundMessage] = [*claims, short]
+    answers = [[(each.body, each.signature) for each in (signed(body, key, domain) for body in bodies)]]
     monkeypatch.setattr(talk, "send_sync_request", nothing)
     monkeypatch.setattr(talk, "receive_sync_response", receive)
     mouth = talk.Talk(cast(Context, context))
