@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,18 @@ import click
 import trio
 
 from swarmp2p.cli.options import AddressType, RoundsType, home_option, manifest_argument
-from swarmp2p.core.errors import ConfigError
-from swarmp2p.core.types import NO_ADDRESS, Address, VoteKind
+from swarmp2p.core.errors import ConfigError, TransactionFailed
+from swarmp2p.core.types import NO_ADDRESS, Address, VoteKind, bits
 from swarmp2p.home import KEY_FILE, PAPERS_FOLDER
 from swarmp2p.identity import Key, load_key
 
 if TYPE_CHECKING:
     from swarmp2p.control.ballot import Ballot
+    from swarmp2p.control.manifest import Manifest
+    from swarmp2p.control.paper_box import AnyPaper
 
-DAYS = 7.0
+DAYS, MOST_DAYS = 7.0, 60.0
+"""Peers take nothing that holds for longer (peer/decision_papers.py)."""
 LOOK_INTERVAL = 0.2
 """Seconds between two looks into the folder, which a running peer writes to."""
 
@@ -33,7 +37,11 @@ def command() -> None:
 
 
 _days = click.option(
-    "--days", type=click.FloatRange(0.0, min_open=True), default=DAYS, show_default=True, help="How long it holds."
+    "--days",
+    type=click.FloatRange(0.0, MOST_DAYS, min_open=True),
+    default=DAYS,
+    show_default=True,
+    help="How long it holds.",
 )
 _out = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write the ballot here.")
 
@@ -91,16 +99,21 @@ def reopen(manifest: Path, max_rounds: tuple[int, bool], home: Path, days: float
 def list_(manifest: Path, home: Path, wait: float | None) -> None:
     """Show the papers that wait in HOME: what they say and who has signed."""
     from swarmp2p.cli.chain_access import open_contract
-    from swarmp2p.control.ballot import Ballot, described, votes_needed
-    from swarmp2p.control.paper_box import PaperBox
+    from swarmp2p.control.ballot import Ballot, votes_needed
+    from swarmp2p.control.paper_box import PaperBox, told
     from swarmp2p.core.errors import SwarmWaiting
 
     box = PaperBox(home.expanduser() / PAPERS_FOLDER)
 
     async def show() -> None:
-        async with open_contract(manifest, Key.generate()) as (contract, _):
+        async with open_contract(manifest, Key.generate()) as (contract, agreed):
             view, domain = await contract.state(), await contract.domain()
-        papers = box.papers()
+
+        def ours() -> "dict[str, AnyPaper]":
+            about = (agreed.chain_id, agreed.contract)
+            return {id_: each for id_, each in box.papers().items() if (each.chain_id, each.contract) == about}
+
+        papers = ours()
         if wait is not None:
             me = _key(home).address
             deadline = trio.current_time() + wait
@@ -110,12 +123,11 @@ def list_(manifest: Path, home: Path, wait: float | None) -> None:
                         f"No paper to sign came to {home} in {wait:g} s.", "A peer has to run with that home."
                     )
                 await trio.sleep(LOOK_INTERVAL)
-                papers = box.papers()
+                papers = ours()
         for id_, paper in papers.items():
             signers = ", ".join(f"0x{signer.hex()}" for signer in paper.signers(domain) if signer is not None)
-            what = described(paper.vote) if isinstance(paper, Ballot) else f"invite 0x{paper.invite.invitee.hex()}"
             needed = f", {votes_needed(view)} needed" if isinstance(paper, Ballot) else ""
-            click.echo(f"{id_}: {what}; signed by {signers or 'nobody'}{needed}")
+            click.echo(f"{id_}: {told(paper, _min_stake(agreed))}; signed by {signers or 'nobody'}{needed}")
 
     trio.run(show)
 
@@ -128,26 +140,26 @@ def list_(manifest: Path, home: Path, wait: float | None) -> None:
 def sign(manifest: Path, paper: str, home: Path, out: Path | None) -> None:
     """Add a signature to PAPER: an id that `list` shows, or a file."""
     from swarmp2p.cli.chain_access import open_contract
-    from swarmp2p.control.ballot import Ballot, described
-    from swarmp2p.control.paper_box import PaperBox
+    from swarmp2p.control.ballot import Ballot
+    from swarmp2p.control.paper_box import PaperBox, told
 
     key = _key(home)
     box = PaperBox(home.expanduser() / PAPERS_FOLDER)
     found = Ballot.load(Path(paper)) if Path(paper).is_file() else box.get(paper)
 
-    async def domain_of() -> bytes:
+    async def looked_up() -> tuple[bytes, int]:
         async with open_contract(manifest, key) as (contract, agreed):
             if (found.chain_id, found.contract) != (agreed.chain_id, agreed.contract):
                 raise ConfigError("The paper is of another swarm.", "Use the swarm.toml of that swarm.")
-            return await contract.domain()
+            return await contract.domain(), _min_stake(agreed)
 
-    signed = box.add(found.signed(key, trio.run(domain_of)))
+    domain, min_stake = trio.run(looked_up)
+    signed = box.add(found.signed(key, domain))
     if out is not None:
         signed.save(out)
     elif Path(paper).is_file():
         signed.save(Path(paper))
-    what = described(signed.vote) if isinstance(signed, Ballot) else f"invite 0x{signed.invite.invitee.hex()}"
-    click.echo(f"Signed: {what}; {len(signed.signatures)} signature(s) now.")
+    click.echo(f"Signed: {told(signed, min_stake)}; {len(signed.signatures)} signature(s) now.")
 
 
 @command.command("send")
@@ -155,9 +167,12 @@ def sign(manifest: Path, paper: str, home: Path, out: Path | None) -> None:
 @click.argument("paper")
 @home_option
 def send(manifest: Path, paper: str, home: Path) -> None:
-    """Have the contract carry out PAPER, an id that `list` shows or a file; anybody may."""
+    """Have the contract carry out PAPER, an id that `list` shows or a file; anybody may.
+
+    Members whose time has passed count until the contract is told so; that is done first.
+    """
     from swarmp2p.cli.chain_access import open_contract
-    from swarmp2p.control.ballot import Ballot, check_ballot, described
+    from swarmp2p.control.ballot import Ballot, check_ballot, described, without_expired
     from swarmp2p.control.paper_box import PaperBox
 
     key = _key(home)
@@ -168,14 +183,19 @@ def send(manifest: Path, paper: str, home: Path) -> None:
 
     async def execute() -> None:
         async with open_contract(manifest, key) as (contract, agreed):
+            now, view = time.time(), await contract.state()
+            counting = without_expired(view, now)
             signatures = check_ballot(
                 found,
                 chain_id=agreed.chain_id,
                 contract=agreed.contract,
                 domain=await contract.domain(),
-                view=await contract.state(),
-                now=time.time(),
+                view=counting,
+                now=now,
             )
+            if counting.voters != view.voters:
+                with suppress(TransactionFailed):  # somebody else told the contract meanwhile
+                    await contract.advance(list(bits(view.voters & ~counting.voters)))
             await contract.execute(found.vote, signatures)
 
     trio.run(execute)
@@ -211,6 +231,10 @@ def _propose(
     if out is not None:
         ballot.save(out)
     click.echo(f"{paper_id(ballot)}: {described(ballot.vote)}; signed once, {needed} needed.")
+
+
+def _min_stake(agreed: "Manifest") -> int:
+    return 0 if agreed.rewards is None else agreed.rewards.min_stake
 
 
 def _key(home: Path) -> Key:

@@ -1,13 +1,13 @@
 """Ballots: what members decide together, signed by each that agrees, carried out in one transaction (section 4, execute)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from swarmp2p.control.paper import Paper, Read, hexadecimal, number
 from swarmp2p.core.errors import BallotRefused
 from swarmp2p.core.messages import Vote
-from swarmp2p.core.types import NO_ADDRESS, Address, Phase, VoteKind
+from swarmp2p.core.types import NO_ADDRESS, Address, Phase, VoteKind, bitmap_of
 from swarmp2p.core.view import View
 
 _NEW = "Propose it again: `swarmp2p vote`."
@@ -83,15 +83,21 @@ def described(vote: Vote) -> str:
     }[vote.kind]
 
 
-def voters(ballot: Ballot, domain: bytes, view: View, now: float) -> dict[Address, bytes]:
+def without_expired(view: View, now: float) -> View:
+    """The view as it is after an `advance` that takes the vote from those whose time has passed: they count no more."""
+    late = bitmap_of(member.index for member in view.members if member.expires < now) & view.voters
+    return replace(view, active=view.active & ~late, voters=view.voters & ~late)
+
+
+def voters(ballot: Ballot, signers: Sequence[Address | None], view: View, now: float) -> dict[Address, bytes]:
     """Signatures that the contract counts: of voters whose time has not passed, without the target."""
     counted = {
         member.address
         for member in view.members
         if view.voters >> member.index & 1 and member.expires >= now and member.address != ballot.vote.target
     }
-    signers = zip(ballot.signers(domain), ballot.signatures, strict=True)
-    return {signer: signature for signer, signature in signers if signer in counted and signer is not None}
+    signed = zip(signers, ballot.signatures, strict=True)
+    return {signer: signature for signer, signature in signed if signer in counted and signer is not None}
 
 
 def votes_needed(view: View) -> int:
@@ -100,9 +106,19 @@ def votes_needed(view: View) -> int:
 
 
 def check_ballot(
-    ballot: Ballot, *, chain_id: int, contract: Address, domain: bytes, view: View, now: float
+    ballot: Ballot,
+    *,
+    chain_id: int,
+    contract: Address,
+    domain: bytes,
+    view: View,
+    now: float,
+    signers: Sequence[Address | None] | None = None,
 ) -> Sequence[bytes]:
     """Check a ballot before a transaction is spent on it; returns the signatures to carry it out with.
+
+    Args:
+        signers: who made each of the signatures, if that is known already.
 
     Raises:
         BallotRefused: for another swarm, overtaken by another ballot, too late, or signed by too few.
@@ -120,7 +136,7 @@ def check_ballot(
         )
     if now > vote.deadline:
         raise BallotRefused("The ballot is past its deadline.", _NEW)
-    counted = voters(ballot, domain, view, now)
+    counted = voters(ballot, ballot.signers(domain) if signers is None else signers, view, now)
     needed = votes_needed(view)
     if len(counted) < needed:
         raise BallotRefused(

@@ -20,6 +20,7 @@ from swarmp2p.core.errors import ConfigError, TransactionFailed, WrongChain
 from swarmp2p.core.messages import Attestation, Invite, Signed, Vote
 from swarmp2p.core.types import Address, Bitmap, Digest, ReportFlag
 from swarmp2p.core.view import Member, View
+from swarmp2p.identity import keccak256
 
 MAX_ADDRESSES = 256
 """Bytes of a member's multiaddrs, joined by newlines."""
@@ -174,7 +175,7 @@ class SwarmContract:
             _hex(invite.invitee), invite.term, invite.max_weight, invite.expires, invite.stake, invite.purpose,
             invite.deadline,
         )  # fmt: skip
-        return await self._send(f"enrol:{invite.term}", "enrol", values, list(signatures), _joined(addresses))
+        return await self._send_named(f"enrol:{invite.term}", "enrol", values, list(signatures), _joined(addresses))
 
     async def set_addresses(self, addresses: Sequence[str]) -> Receipt:
         """Change the own multiaddrs."""
@@ -223,7 +224,7 @@ class SwarmContract:
     async def execute(self, vote: Vote, signatures: Sequence[bytes]) -> Receipt:
         """Carry out what more than half of the ACTIVE members signed (section 4)."""
         values = (int(vote.kind), _hex(vote.target), vote.arg, vote.ballot, vote.deadline)
-        return await self._send(f"vote:{vote.ballot}", "execute", values, list(signatures))
+        return await self._send_named(f"vote:{vote.ballot}", "execute", values, list(signatures))
 
     async def stop_abandoned(self) -> Receipt:
         """Stop a swarm that has merged nothing for abandon_after seconds."""
@@ -242,6 +243,11 @@ class SwarmContract:
     async def _send(self, intent: str, name: str, *arguments: Any, gas: int | None = None) -> Receipt:
         data = self._artefact.functions[name].encode(*arguments)
         return await self._sender.send(intent, self.address, data, gas=gas)
+
+    async def _send_named(self, intent: str, name: str, *arguments: Any) -> Receipt:
+        """The intent names its content too: a journaled transaction that says something else is not what is wanted."""
+        content = keccak256(self._artefact.functions[name].encode(*arguments))[:8].hex()
+        return await self._send(f"{intent}:{content}", name, *arguments)
 
     async def _read(self, name: str, *arguments: Any) -> tuple[Any, ...]:
         function = self._artefact.functions[name]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from swarmp2p.control.paper import Paper, Read, hexadecimal, number
+from swarmp2p.control.paper import Paper, Read, hexadecimal, moment, number
 from swarmp2p.core.config import Config
 from swarmp2p.core.errors import InvitationRefused
 from swarmp2p.core.messages import Invite
@@ -51,6 +51,19 @@ def new_invite(
         stake: what the invitee has to have in the treasury.
     """
     return Invite(invitee.address, invitee.term, max_weight, expires, stake, purpose, deadline)
+
+
+def described_invite(invite: Invite, min_stake: int = 0) -> str:
+    """What it would give, in words.
+
+    Args:
+        min_stake: what the manifest asks of a member.
+    """
+    low = f" - LESS than the {min_stake} of the manifest" if invite.stake < min_stake else ""
+    return (
+        f"invite 0x{invite.invitee.hex()} with a weight of at most {invite.max_weight}, a member until"
+        f" {moment(invite.expires)}, for a stake of {invite.stake}{low}"
+    )
 
 
 def verify(

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
@@ -16,6 +17,7 @@ from swarmp2p.identity import Key, keccak256, recover
 
 MAX_FILE = 64 * 1024
 MAX_SIGNATURES = 256
+_YEAR_10000 = 253_402_300_800
 
 Body = TypeVar("Body", Invite, Vote)
 Read: TypeAlias = Callable[[Any], Any]
@@ -42,6 +44,11 @@ def hexadecimal(length: int) -> Read:
         return bytes.fromhex(value[2:])
 
     return read
+
+
+def moment(unix: int) -> str:
+    """A time as people write it."""
+    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M} UTC" if unix < _YEAR_10000 else "the end of time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +94,15 @@ class Paper(Generic[Body]):
         return found
 
     def with_signatures(self, signatures: Iterable[bytes]) -> Self:
-        """With those that it lacks."""
-        return replace(self, signatures=tuple(dict.fromkeys((*self.signatures, *signatures))))
+        """With those that it lacks.
+
+        Raises:
+            The paper's refusal: those are more than a file may have.
+        """
+        joined = tuple(dict.fromkeys((*self.signatures, *signatures)))
+        if len(joined) > MAX_SIGNATURES:
+            raise self.REFUSED(f"{len(joined)} signatures are more than {self.NAME} may have.", self.MEND)
+        return replace(self, signatures=joined)
 
     def to_json(self) -> str:
         """The file's text."""

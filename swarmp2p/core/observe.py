@@ -24,7 +24,9 @@ def observe(view: View, store: Store, config: Config, now: float) -> None:
     current = store.round
     if current is None or (current.round, current.inputs) != (view.round, view.inputs):
         roster = tuple(member for member in view.members if view.roster >> member.index & 1)
-        current = store.round = RoundStore(view.round, view.inputs, seal_seen=now, members=roster, k=view.k)
+        current = store.round = RoundStore(
+            view.round, view.inputs, seal_seen=now, members=roster, k=view.k, submitted=view.submitted
+        )
     excluded = excluded_mask(view, current, config)
     if view.k and all(claimed(current, excluded, slice_, config.q) for slice_ in range(view.k)):
         current.claimed_at.setdefault(excluded, now)

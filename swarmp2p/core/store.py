@@ -5,10 +5,15 @@ survive a crash is in the journal: own signatures, the own update, evaluated rep
 """
 
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
 
-from swarmp2p.core.messages import Attestation, Claim, Objection, Signed
-from swarmp2p.core.types import Address, Bitmap, Digest, Reason, ReportFlag
+from swarmp2p.core.messages import Attestation, Claim, Objection, RoundMessage, Signed
+from swarmp2p.core.types import NO_DIGEST, Address, Bitmap, Digest, Reason, ReportFlag
 from swarmp2p.core.view import Member
+
+MOST_OF_ONE = 512
+"""Messages of one signer about one round: claims for 16 slices under some thirty different exclusions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ class RoundStore:
     submission."""
     k: int = 0
     """Slices of this round."""
+    submitted: Bitmap = 0
+    """Members whose updates are in this round: what may be excluded."""
     claimed_at: dict[Bitmap, float] = field(default_factory=dict)
     """Per excluded mask: when every slice first had q equal claims."""
     covered_at: dict[Bitmap, float] = field(default_factory=dict)
@@ -67,7 +74,7 @@ class RoundStore:
     """Members whose update this peer itself found wrong: the chunk."""
     refuted: set[tuple[Address, int, int]] = field(default_factory=set)
     """(objector, member, chunk) of INVALID objections that this peer checked and found untrue."""
-    signed: dict[Address, dict[object, Signed]] = field(default_factory=dict)
+    signed: dict[Address, dict[tuple[Any, ...], Signed]] = field(default_factory=dict)
     """Every verified message, by signer and by what it is about; own ones included. See `add`."""
     computed: dict[tuple[Bitmap, int], Digest] = field(default_factory=dict)
     """(excluded, slice) that this peer merged and flushed: the slice's digest."""
@@ -78,17 +85,32 @@ class RoundStore:
     roots: dict[tuple[Bitmap, tuple[Digest, ...]], Digest] = field(default_factory=dict)
     """Merged model digests that this peer built from leaf lists."""
 
-    def add(self, message: Signed) -> bool:
+    def fits(self, body: RoundMessage) -> bool:
+        """Whether a message can be about this round at all: its exclusions, slices and members are those that there are."""
+        if (body.round, body.inputs) != (self.round, self.inputs):
+            return False
+        if isinstance(body, Objection):
+            return any(member.index == body.member for member in self.members)
+        if body.excluded & ~self.submitted:
+            return False
+        if isinstance(body, Claim):
+            return body.slice < self.k
+        return len(body.slices) == (0 if body.merged == NO_DIGEST else self.k) and not body.mask >> len(body.slices)
+
+    def add(self, message: Signed, *, own: bool = False) -> bool:
         """Take in a verified message of this round; True if it says something new.
 
         Kept per signer: one claim for each (excluded, slice), the widest attestation for each (excluded, merged,
-        slices), one objection for each (member, reason). The first of two contradicting claims wins here; reporting
-        the contradiction is the business of the money layer.
+        slices), one objection for each (member, reason); no more than MOST_OF_ONE in all. The first of two contradicting
+        claims wins here; reporting the contradiction is the business of the money layer.
+
+        Args:
+            own: it is this peer's own, from its journal: kept whatever there is.
         """
         body = message.body
-        if body.round != self.round or body.inputs != self.inputs:
+        if (body.round, body.inputs) != (self.round, self.inputs) or not (own or self.fits(body)):
             return False
-        key: object
+        key: tuple[Any, ...]
         if isinstance(body, Claim):
             key = ("claim", body.excluded, body.slice)
         elif isinstance(body, Attestation):
@@ -102,12 +124,20 @@ class RoundStore:
                 return False
             if body.mask | known.body.mask == known.body.mask:
                 return False
+        elif len(mine) >= MOST_OF_ONE and not own:
+            return False
         mine[key] = message
         return True
 
+    def said(self, signer: Address, excluded: Bitmap) -> list[Signed]:
+        """Claims and attestations of one member under these exclusions."""
+        return [m for key, m in self.signed.get(signer, {}).items() if key[0] != "objection" and key[1] == excluded]
+
     def messages(self) -> list[Signed]:
-        """Every message held, ordered by signer."""
-        return [m for signer in sorted(self.signed) for m in self.signed[signer].values()]
+        """Every message held: one of each signer, then another one of each, so that nobody's many crowd out the others'
+        where there is a limit."""
+        layers = zip_longest(*(self.signed[signer].values() for signer in sorted(self.signed)))
+        return [message for layer in layers for message in layer if message is not None]
 
     def claims(self, excluded: Bitmap, slice_: int) -> dict[Digest, set[Address]]:
         """Who claims which digest for a slice, given the exclusions."""

@@ -2,31 +2,32 @@
 
 The papers are files in the home (control/paper_box.py): a person signs with the command line or `SwarmPeer.sign`, and the
 running peer passes the signature on. Gossip is only for speed here too; the files can be handed around by themselves.
+Which papers are taken, kept and thrown away is said in peer/decision_papers.py.
 """
 
 import logging
+import sqlite3
 
 import trio
 
-from swarmp2p.control.ballot import Ballot, check_ballot, described
+from swarmp2p.control.ballot import Ballot, check_ballot
 from swarmp2p.control.invitation import Invitation
-from swarmp2p.control.paper_box import AnyPaper, PaperBox, paper_id
-from swarmp2p.core.errors import BallotRefused, ChainUnreachable, MessageRefused, TransactionFailed
+from swarmp2p.control.paper_box import AnyPaper, PaperBox, paper_id, told
+from swarmp2p.core.errors import BallotRefused, MessageRefused, SwarmError
 from swarmp2p.core.messages import Invite, Vote
-from swarmp2p.core.typed import signing_digest
-from swarmp2p.core.types import Address, Status
-from swarmp2p.identity import keccak256, recover
+from swarmp2p.core.types import Address
 from swarmp2p.network.interface import topic_name
 from swarmp2p.network.wire import decode_decision, encode_decision
 from swarmp2p.peer.context import Context
+from swarmp2p.peer.decision_papers import Papers, SwarmOf
 
 LOOK_INTERVAL = 1.0
 """Seconds between two looks into the folder, where another process may have put a paper."""
 REPEAT = 10.0
 """Seconds after which all signatures are sent again, for those who were not there."""
-MOST_PAPERS = 64
-"""Papers that others may bring into this home; a member that has more to decide sends files."""
 
+_TROUBLE = (SwarmError, OSError, sqlite3.Error)
+"""A full disk, a chain that does not answer, files that nobody can read: training goes on, and so does deciding."""
 _log = logging.getLogger(__name__)
 
 
@@ -35,17 +36,25 @@ class Decisions:
 
     def __init__(self, context: Context) -> None:
         self._ctx = context
+        manifest, config = context.manifest, context.config
         self._box = PaperBox(context.home.papers)
-        self._topic = topic_name(context.manifest.chain_id, context.manifest.contract, "decisions")
-        self._papers: dict[str, AnyPaper] = {}
+        self._topic = topic_name(manifest.chain_id, manifest.contract, "decisions")
+        about = SwarmOf(
+            manifest.chain_id, manifest.contract, context.domain, config.purpose, frozenset(config.founders)
+        )
+        self._papers = Papers(context.store.me, about)
+        self._changing = trio.Lock()
+        """Held while the folder and what is known of it may differ."""
+        self._told: set[str] = set()
         self._sent: dict[tuple[str, bytes], float] = {}
         self._tried: dict[str, float] = {}
         self._look = trio.Event()
+        self._trouble = ""
 
     @property
     def papers(self) -> dict[str, AnyPaper]:
         """Invitations and ballots that wait for signatures or for being carried out, by id."""
-        return dict(self._papers)
+        return self._papers.open(self._ctx.view, self._ctx.clock())
 
     async def run(self) -> None:
         """Pass on, take in and carry out until cancelled."""
@@ -57,7 +66,12 @@ class Decisions:
 
     async def add(self, paper: AnyPaper) -> AnyPaper:
         """Put a paper in; it goes out to the others at the next look, which is now."""
+        async with self._changing:
+            return await self._add(paper)
+
+    async def _add(self, paper: AnyPaper) -> AnyPaper:
         joined = await trio.to_thread.run_sync(self._box.add, paper)
+        self._papers.put(paper_id(joined), joined)
         self._look.set()
         return joined
 
@@ -70,32 +84,33 @@ class Decisions:
         except MessageRefused as refusal:
             _log.info("refused a decision of 0x%s: %s", author.hex(), refusal)
             return False
-        if recover(signing_digest(body, self._ctx.domain, keccak256), signature) != author:
+        if not self._papers.may_come(author, body, self._ctx.view, self._ctx.clock()):
             return False
-        return self._open(body) and self._may_sign(author, body)
-
-    def _open(self, body: Invite | Vote) -> bool:
-        ctx = self._ctx
-        if body.deadline < ctx.clock():
-            return False
-        if isinstance(body, Vote):
-            return body.ballot == ctx.view.ballot
-        member = ctx.view.member(body.invitee)
-        return body.purpose == ctx.config.purpose and (member is None or member.term == body.term)
-
-    def _may_sign(self, author: Address, body: Invite | Vote) -> bool:
-        member = self._ctx.view.member(author)
-        active = member is not None and member.status is Status.ACTIVE
-        return active or (isinstance(body, Invite) and author in self._ctx.config.founders)
+        return self._papers.takes(author, self._paper(body, signature))
 
     async def _hear(self, author: Address, data: bytes) -> None:
-        body, signature = decode_decision(data)
-        paper = self._paper(body, signature)
-        known = self._papers.get(paper_id(paper))
-        if known is None and len(self._papers) >= MOST_PAPERS:
-            _log.warning("no room for a paper of 0x%s: %d wait already", author.hex(), MOST_PAPERS)
-        elif known is None or signature not in known.signatures:
-            await self.add(paper)
+        try:
+            paper = self._paper(*decode_decision(data))
+            async with self._changing:
+                await self._take(author, paper)
+        except _TROUBLE as error:
+            _log.warning("could not take a paper of 0x%s: %s", author.hex(), error)
+
+    async def _take(self, author: Address, paper: AnyPaper) -> None:
+        id_ = paper_id(paper)
+        if not self._papers.takes(author, paper):  # another one came while this one waited
+            return
+        known = self._papers.get(id_)
+        if known is not None and paper.signatures[0] in known.signatures:
+            return
+        going = self._papers.room_for(id_, author) if known is None else []
+        if going is None:
+            _log.info("no room for a paper of 0x%s", author.hex())
+            return
+        for old in going:
+            await trio.to_thread.run_sync(self._box.remove, old)
+            self._papers.drop(old, self._papers.signers(old)[0] or author)
+        await self._add(paper)
 
     def _paper(self, body: Invite | Vote, signature: bytes) -> AnyPaper:
         chain_id, contract = self._ctx.manifest.chain_id, self._ctx.manifest.contract
@@ -108,53 +123,79 @@ class Decisions:
     async def _watch(self) -> None:
         while True:
             self._look = trio.Event()
-            papers = await trio.to_thread.run_sync(self._box.papers)
-            new = papers.keys() - self._papers.keys()
-            self._papers = papers
-            for id_, paper in papers.items():
-                if not self._open(paper.body):
-                    await trio.to_thread.run_sync(self._box.remove, id_)
-                    continue
-                if id_ in new:
-                    self._tell(id_, paper)
-                await self._pass_on(id_, paper)
-                if isinstance(paper, Ballot):
-                    await self._carry_out(id_, paper)
+            try:
+                async with self._changing:
+                    await self._refresh()
+            except _TROUBLE as error:
+                self._complain(f"the papers cannot be looked at: {error}")
+            for id_, paper in self.papers.items():
+                try:
+                    await self._further(id_, paper)
+                except _TROUBLE as error:
+                    self._complain(f"{id_} gets no further: {error}")
             with trio.move_on_after(LOOK_INTERVAL):
                 await self._look.wait()
 
+    def _complain(self, trouble: str) -> None:
+        """Once, not every second."""
+        if trouble != self._trouble:
+            _log.warning("%s", trouble)
+        self._trouble = trouble
+
+    async def _refresh(self) -> None:
+        papers = self._papers
+        papers.refresh(await trio.to_thread.run_sync(self._box.papers))
+        for id_ in papers.overdue(self._ctx.view, self._ctx.clock()):
+            await trio.to_thread.run_sync(self._box.remove, id_)
+            papers.remove(id_)
+        self._told = {id_ for id_ in self._told if papers.get(id_)}
+        self._sent = {key: at for key, at in self._sent.items() if papers.get(key[0])}
+        self._tried = {id_: at for id_, at in self._tried.items() if papers.get(id_)}
+
+    async def _further(self, id_: str, paper: AnyPaper) -> None:
+        if self._papers.get(id_) != paper:  # it went, or somebody signed it, while another one was carried out
+            return
+        if id_ not in self._told:
+            self._told.add(id_)
+            self._tell(id_, paper)
+        await self._pass_on(id_, paper)
+        if isinstance(paper, Ballot):
+            await self._carry_out(id_, paper)
+
     def _tell(self, id_: str, paper: AnyPaper) -> None:
-        words = described(paper.vote) if isinstance(paper, Ballot) else f"invite 0x{paper.invite.invitee.hex()}"
+        rewards = self._ctx.manifest.rewards
+        words = told(paper, 0 if rewards is None else rewards.min_stake)
         self._ctx.emit("proposal", self._ctx.view.round, id=id_, proposal=words)
 
     async def _pass_on(self, id_: str, paper: AnyPaper) -> None:
         """Own signatures only: gossip carries what its author signed."""
-        digest = signing_digest(paper.body, self._ctx.domain, keccak256)
         for signature in paper.signatures:
             due = self._sent.get((id_, signature), -REPEAT) + REPEAT
-            if trio.current_time() >= due and recover(digest, signature) == self._ctx.store.me:
+            own = self._papers.signer(id_, paper.body, signature) == self._ctx.store.me
+            if own and trio.current_time() >= due:
                 self._sent[id_, signature] = trio.current_time()
                 await self._ctx.host.publish(self._topic, encode_decision(paper.body, signature))
 
     async def _carry_out(self, id_: str, ballot: Ballot) -> None:
         """The first of the signers sends it, the next ones each a little later, should it not have."""
         ctx = self._ctx
+        made_by = [self._papers.signer(id_, ballot.body, signature) for signature in ballot.signatures]
         try:
             signatures = check_ballot(
                 ballot, chain_id=ctx.manifest.chain_id, contract=ctx.manifest.contract, domain=ctx.domain,
-                view=ctx.view, now=ctx.clock(),
+                view=ctx.view, now=ctx.clock(), signers=made_by,
             )  # fmt: skip
         except BallotRefused:
             return
         since = self._tried.setdefault(id_, trio.current_time())
-        signers = sorted(signer for signer in ballot.signers(ctx.domain) if signer is not None)
+        signers = sorted({signer for signer in made_by if signer is not None})
         rank = signers.index(ctx.store.me) if ctx.store.me in signers else len(signers)
         if trio.current_time() < since + rank * (ctx.knobs.slack + ctx.knobs.stagger):
             return
         ctx.step("execute", ctx.view.round)
         try:
             receipt = await ctx.contract.execute(ballot.vote, signatures)
-        except (TransactionFailed, ChainUnreachable) as error:
+        except _TROUBLE as error:
             _log.info("could not carry out %s: %s", id_, error)
             self._tried[id_] = trio.current_time()
             return

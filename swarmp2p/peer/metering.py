@@ -5,7 +5,8 @@ Nothing depends on them: a lost receipt is a number that is too small in `swarmp
 
 import logging
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import trio
 
@@ -20,12 +21,23 @@ from swarmp2p.rewards.receipts import ReceiptStore, SignedReceipt, sign_receipt,
 
 MOST_RECEIPTS = 512
 """Of one member about one round: it has at most 255 others to tell of, and says the last round in pieces."""
+MOST_MESSAGES = 16
+"""Of one member about one round: two for a large swarm, and more for the last round."""
 PLAUSIBLE = 4
 """Times that all updates and two models may be needed in a round, with what is fetched twice because somebody is slow."""
 LATE = 2
 """Rounds that a receipt may be behind."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What came of an author since it first told of this round, the latest that it told of."""
+
+    round: int
+    messages: int = 0
+    receipts: int = 0
 
 
 class Metering:
@@ -38,8 +50,7 @@ class Metering:
         self._start: dict[Address, int] = dict(context.fetcher.received)
         """What had come before this round."""
         self._signed: dict[Address, int] = {}
-        self._heard: dict[Address, tuple[int, int]] = {}
-        """Of each author: the latest round that it told of, and how many receipts of that round came."""
+        self._heard: dict[Address, _Heard] = {}
 
     async def run(self) -> None:
         """Until cancelled. A file that cannot be used ends it, and not the peer."""
@@ -88,29 +99,40 @@ class Metering:
     # ---- taken
 
     def _valid(self, author: Address, data: bytes) -> bool:
-        """Passed on only if its author signed all of it, about other members and rounds of now, and it is plausible."""
+        """Passed on only if its author signed all of it, about other members and rounds of now, and it is plausible.
+
+        What costs little is looked at first: up to 200 signatures are recovered only of what is good apart from them.
+        """
         try:
-            receipts = self._checked(data)
+            bodies = [body for body, _ in decode_receipts(data)]
+            return self._plausible(author, bodies) and all(each.client == author for each in self._checked(data))
         except MessageRefused as refusal:
             _log.info("refused receipts of 0x%s: %s", author.hex(), refusal)
             return False
-        return all(each.client == author and self._plausible(each) for each in receipts)
 
-    def _plausible(self, receipt: SignedReceipt) -> bool:
-        body, view, config = receipt.body, self._ctx.view, self._ctx.config
-        if not view.round - LATE <= body.round <= view.round + 1:
+    def _plausible(self, author: Address, bodies: Sequence[Receipt]) -> bool:
+        """Of one round of now, about other members and each once, not too large, and not too many."""
+        view, config = self._ctx.view, self._ctx.config
+        round_, servers = bodies[0].round, {body.server for body in bodies}
+        if not view.round - LATE <= round_ <= view.round + 1 or any(body.round != round_ for body in bodies):
             return False
-        if body.size > PLAUSIBLE * (len(view.members) + 2) * max(config.size, config.update_size):
+        if len(servers) < len(bodies) or author in servers or not servers | {author} <= self._members():
             return False
-        latest, count = self._heard.get(receipt.client, (0, 0))
-        if body.round > latest:
-            latest, count = body.round, 0
-        self._heard[receipt.client] = (latest, count + 1)
-        return count < MOST_RECEIPTS
+        most = PLAUSIBLE * (len(view.members) + 2) * max(config.size, config.update_size)
+        if any(body.size > most for body in bodies):
+            return False
+        heard = self._heard.get(author, _Heard(0))
+        if round_ > heard.round:
+            heard = _Heard(round_)
+        self._heard[author] = _Heard(heard.round, heard.messages + 1, heard.receipts + len(bodies))
+        return heard.messages < MOST_MESSAGES and heard.receipts + len(bodies) <= MOST_RECEIPTS
+
+    def _members(self) -> set[Address]:
+        allowed = (Status.IDLE, Status.ACTIVE)
+        return {member.address for member in self._ctx.view.members if member.status in allowed}
 
     def _checked(self, data: bytes) -> list[SignedReceipt]:
-        allowed = (Status.IDLE, Status.ACTIVE)
-        members = {member.address for member in self._ctx.view.members if member.status in allowed}
+        members = self._members()
         received = decode_receipts(data)
         return [verify_receipt(body, signature, self._ctx.domain, members) for body, signature in received]
 

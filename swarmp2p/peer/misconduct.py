@@ -10,7 +10,7 @@ from pathlib import Path
 
 from swarmp2p.core.contradiction import contradicted_slice, find_contradiction
 from swarmp2p.core.errors import ConfigError, MessageRefused
-from swarmp2p.core.messages import Hint, Signed
+from swarmp2p.core.messages import Hint, Objection, Signed
 from swarmp2p.core.store import RoundStore
 from swarmp2p.core.typed import signing_digest
 from swarmp2p.core.types import Address
@@ -70,7 +70,9 @@ def _signed(data: bytes, domain: bytes) -> Signed:
 
 def keep_proof(current: RoundStore, message: Signed, folder: Path) -> Proof | None:
     """If a verified message contradicts an earlier one by its signer: write both down."""
-    found = find_contradiction(current.signed.get(message.signer, {}).values(), message)
+    if isinstance(message.body, Objection):
+        return None
+    found = find_contradiction(current.said(message.signer, message.body.excluded), message)
     if found is None:
         return None
     earlier, slice_ = found

@@ -234,7 +234,7 @@ class SwarmPeer:
         Args:
             target: whom to expel.
             arg: ROLLBACK: the round whose model is the head again, 0 the genesis. REOPEN: the new maxRounds.
-            days: until when it may be carried out.
+            days: until when it may be carried out, 60 at most.
 
         Raises:
             BallotRefused: the swarm could not do it.

@@ -9,7 +9,7 @@ from swarmp2p.core.actions import Announce, Sign, Sync
 from swarmp2p.core.errors import MessageRefused, PeerUnreachable
 from swarmp2p.core.messages import Hint, RoundMessage, Signed
 from swarmp2p.core.typed import signing_digest
-from swarmp2p.core.types import Address, Phase, Status
+from swarmp2p.core.types import Address, Digest, Phase, Status
 from swarmp2p.home import EVIDENCE_FOLDER
 from swarmp2p.identity import keccak256, recover
 from swarmp2p.network.interface import Stream, topic_name
@@ -41,6 +41,8 @@ class Talk:
         self._ctx = context
         self._topic = topic_name(context.manifest.chain_id, context.manifest.contract, "round")
         self._early: OrderedDict[tuple[RoundMessage, bytes], Address] = OrderedDict()
+        self._proven: dict[Digest, set[Address]] = {}
+        """Whose contradiction is written down, by the inputs of the round: it is not looked for again."""
 
     async def run(self) -> None:
         """Take in gossip and answer sync requests until cancelled."""
@@ -79,10 +81,15 @@ class Talk:
         store = self._ctx.store
         current = store.round
         if current is not None and (current.round, current.inputs) == (body.round, body.inputs):
+            if not current.fits(body):
+                return
             message = Signed(body, signer, signature)
             if current.add(message):
                 self._ctx.wake()
+            if signer in self._proven.get(body.inputs, set()):
+                return
             if keep_proof(current, message, self._ctx.home.path / EVIDENCE_FOLDER) is not None:
+                self._proven = {body.inputs: {signer, *self._proven.get(body.inputs, set())}}
                 self._ctx.emit("contradiction", body.round, signer=f"0x{signer.hex()}")
         elif body.round >= self._ctx.view.round:
             self._early[body, signature] = signer
@@ -96,7 +103,7 @@ class Talk:
             return
         if self._ctx.store.me not in current.signed:
             for body, signature in self._ctx.home.journal.messages(current.round, current.inputs):
-                current.add(Signed(body, self._ctx.store.me, signature))
+                current.add(Signed(body, self._ctx.store.me, signature), own=True)
         early, self._early = self._early, OrderedDict()
         for (body, signature), signer in early.items():
             self._take(signer, body, signature)
@@ -110,7 +117,7 @@ class Talk:
         signature = ctx.key.sign(signing_digest(body, ctx.domain, keccak256))
         await trio.to_thread.run_sync(ctx.home.journal.remember, body, signature)
         if ctx.store.round is not None:
-            ctx.store.round.add(Signed(body, ctx.store.me, signature))
+            ctx.store.round.add(Signed(body, ctx.store.me, signature), own=True)
         await ctx.host.publish(self._topic, encode_signed(body, signature))
 
     async def announce(self, action: Announce) -> None:
@@ -145,6 +152,8 @@ class Talk:
                     await stream.aclose()
         except (trio.BrokenResourceError, trio.ClosedResourceError, MessageRefused, PeerUnreachable) as error:
             _log.info("no sync with 0x%s: %s", address.hex(), error)
+        except Exception as error:  # a peer's bytes may spoil this exchange, whatever they are, and nothing else
+            _log.warning("no sync with 0x%s: %r", address.hex(), error)
 
     async def _answer_sync(self, stream: Stream, peer: Address) -> None:
         with trio.move_on_after(SYNC_TIMEOUT):

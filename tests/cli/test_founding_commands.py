@@ -140,6 +140,10 @@ def test_papers_are_waited_for(founders: Founders, tmp_path: Path) -> None:
     papers.mkdir(exist_ok=True)
     (papers / f"{said.split(', ')[1].partition(':')[0]}.json").write_text(paper.read_text())
     waiting = run("vote", "list", founders.manifest, "--wait", "5", *home).output
-    assert f"invite {carol}; signed by 0x{Key.from_seed('alice').address.hex()}" in waiting
-    run("vote", "sign", founders.manifest, waiting.partition(":")[0], *home)
+    assert f": invite {carol} with a weight of at most 5, a member until 20" in waiting
+    assert f"; signed by 0x{Key.from_seed('alice').address.hex()}\n" in waiting
+    told = waiting.partition(": ")[2].partition("; signed by")[0]
+    assert " UTC, for a stake of 0; good until 20" in told
+    said = run("vote", "sign", founders.manifest, waiting.partition(":")[0], *home).output
+    assert said == f"Signed: {told}; 2 signature(s) now.\n"
     assert run("vote", "list", founders.manifest, "--wait", "0", *home, fails=True).exit_code == 1

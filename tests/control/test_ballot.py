@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from swarmp2p.control.ballot import Ballot, check_ballot, described, new_vote, votes_needed
-from swarmp2p.control.invitation import Invitation
-from swarmp2p.control.paper_box import PaperBox, paper_id
+from swarmp2p.control.ballot import Ballot, check_ballot, described, new_vote, votes_needed, without_expired
+from swarmp2p.control.invitation import Invitation, described_invite
+from swarmp2p.control.paper import MAX_SIGNATURES, moment
+from swarmp2p.control.paper_box import PaperBox, paper_id, told
 from swarmp2p.core.errors import BallotRefused, ConfigError
 from swarmp2p.core.messages import Invite
 from swarmp2p.core.types import Phase, Status, VoteKind, bitmap_of
@@ -131,3 +132,55 @@ def test_a_box_loses_no_signature(tmp_path: Path) -> None:
     assert there.papers() == {paper_id(invitation): invitation}
     with pytest.raises(ConfigError, match="There is no paper vote-"):
         here.get(paper_id(joined))
+
+
+def test_a_box_takes_no_more_than_it_can_read_back(tmp_path: Path) -> None:
+    box, paper = PaperBox(tmp_path / "papers"), ballot(0)
+    many = replace(paper, signatures=tuple(bytes([1]) + number.to_bytes(64, "big") for number in range(MAX_SIGNATURES)))
+    box.add(many)
+    with pytest.raises(BallotRefused, match="257 signatures are more"):
+        box.add(paper)
+    assert PaperBox(tmp_path / "papers").papers() == {paper_id(paper): many}
+
+
+def test_what_is_in_the_way_in_a_box(tmp_path: Path) -> None:
+    folder, paper = tmp_path / "papers", ballot(0)
+    box, path = PaperBox(folder), folder / f"{paper_id(paper)}.json"
+    assert len(paper_id(paper)) == len("vote-") + 32
+    folder.mkdir()
+    for garbage in ("", "{}", paper.to_json()[:-5], "x" * 70_000):
+        path.write_text(garbage)
+        assert box.papers() == {}
+        assert box.add(paper) == paper
+        assert box.papers() == {paper_id(paper): paper}
+    ballot(0, arg=7).save(path)
+    assert box.papers() == {}, "it is not of this name"
+    with pytest.raises(BallotRefused, match="of another name"):
+        box.add(paper)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(BallotRefused, match="cannot be read"):
+        box.add(paper)
+    with pytest.raises(ConfigError, match="cannot be removed"):
+        box.remove(paper_id(paper))
+
+
+def test_what_is_to_be_signed_is_told_in_words() -> None:
+    invite = Invite(b"\xab" * 20, 0, 70, 1_900_000_000, 40, bytes(32), 1_800_000_000)
+    words = f"invite 0x{'ab' * 20} with a weight of at most 70, a member until 2030-03-17 17:46 UTC, for a stake of 40"
+    assert described_invite(invite, 40) == words
+    assert described_invite(invite, 50) == f"{words} - LESS than the 50 of the manifest"
+    assert told(Invitation(1, CONTRACT, invite), 40) == f"{words}; good until 2027-01-15 08:00 UTC"
+    assert told(ballot(deadline=1_800_000_000)) == f"{described(ballot().vote)}; good until 2027-01-15 08:00 UTC"
+    assert moment(2**40 - 1) == "the end of time"
+
+
+def test_the_view_without_those_whose_time_has_passed() -> None:
+    late = replace(
+        view(), members=tuple(replace(each, expires=int(NOW) - 1) for each in view().members[:2]) + view().members[2:]
+    )
+    counting = without_expired(late, NOW)
+    assert counting.active == bitmap_of((2, 3))
+    assert votes_needed(counting) == 2
+    assert [each.status for each in counting.members[:3]] == [Status.IDLE, Status.IDLE, Status.ACTIVE]
+    assert without_expired(view(), NOW) == view()

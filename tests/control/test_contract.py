@@ -13,8 +13,9 @@ from swarmp2p.control.abi_codec import artefact, decode_state
 from swarmp2p.control.contract import SwarmContract, deploy
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.errors import ChainUnreachable, ConfigError, TransactionFailed, WrongChain
+from swarmp2p.core.messages import Invite, Vote
 from swarmp2p.core.typed import Domain, domain_separator
-from swarmp2p.core.types import NO_DIGEST, Phase, ReportFlag, Status
+from swarmp2p.core.types import NO_DIGEST, Phase, ReportFlag, Status, VoteKind
 from swarmp2p.core.view import Member, View
 from swarmp2p.identity import Key, keccak256
 from tests.control.swarm_on_chain import Swarm, chain, config, swarm
@@ -220,3 +221,24 @@ def test_a_member_count_beyond_the_bytes_is_refused() -> None:
     for count in (1, 257, 2**255):
         with pytest.raises(WrongChain):
             decode_state(empty_state(count))
+
+
+async def test_intents_of_votes_and_invitations_name_their_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction of one ballot that is stuck must not be sent for another ballot of the same number."""
+    intents: list[str] = []
+
+    async def send(intent: str, *_: object, **__: object) -> None:
+        intents.append(intent)
+
+    async with RpcClient(["http://127.0.0.1:9"]) as rpc:
+        contract = SwarmContract(rpc, b"\x01" * 20, Key.from_seed("intents").secret)
+        monkeypatch.setattr(contract._sender, "send", send)
+        one, other = Vote(VoteKind.STOP, bytes(20), 0, 3, 9), Vote(VoteKind.EXPEL, b"\x02" * 20, 0, 3, 9)
+        for vote in (one, other, one):
+            await contract.execute(vote, [bytes(65)])
+        for stake in (0, 1, 0):
+            await contract.enrol(Invite(b"\x02" * 20, 5, 1, 9, stake, bytes(32), 9), [bytes(65)], [])
+    assert all(intent.startswith("vote:3:") for intent in intents[:3])
+    assert all(intent.startswith("enrol:5:") for intent in intents[3:])
+    assert [len(set(each)) for each in (intents[:3], intents[3:])] == [2, 2]
+    assert (intents[0], intents[3]) == (intents[2], intents[5])

@@ -4,7 +4,7 @@ import dag_cbor
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from swarmp2p.core.errors import MessageRefused
@@ -13,6 +13,7 @@ from swarmp2p.core.types import Reason, VoteKind
 from swarmp2p.network.wire import (
     decode_decision,
     decode_message,
+    decode_receipts,
     encode_decision,
     encode_hint,
     encode_signed,
@@ -90,6 +91,19 @@ def test_garbage_is_refused(data: bytes) -> None:
 def test_bent_decisions_are_refused(fields: list[object]) -> None:
     with pytest.raises(MessageRefused):
         decode_decision(dag_cbor.encode(fields))  # type: ignore[arg-type]
+
+
+def cid_of(content: bytes) -> bytes:
+    """A list of one CID: CBOR's tag 42."""
+    return b"\x81\xd8\x2a\x58" + bytes([len(content)]) + content
+
+
+@given(st.sampled_from([b"", b"\0", b"\0\1", b"\0\1\x71", b"\0\1\x71\x12\x20", b"\0\x12\x20"]), st.binary(max_size=60))
+@example(bytes.fromhex("000196"), bytes.fromhex("68e7d3ff5515c51640966fd4d5dd816e3335d4e9b8c3eba5bd0ec97c13f4255a1fe2"))
+def test_cids_of_whatever_kind_are_refused(start: bytes, rest: bytes) -> None:
+    for decode in (decode_message, decode_decision, decode_receipts):
+        with pytest.raises(MessageRefused):
+            decode(cid_of(start + rest))
 
 
 values = st.recursive(

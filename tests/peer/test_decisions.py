@@ -3,16 +3,26 @@
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from swarmp2p import SwarmPeer
 from swarmp2p.control.invitation import new_invite
-from swarmp2p.core.errors import BallotRefused, NotAMember
-from swarmp2p.core.types import Phase, StopReason, VoteKind
+from swarmp2p.control.paper_box import PaperBox
+from swarmp2p.core.errors import BallotRefused, NotAMember, WrongChain
+from swarmp2p.core.messages import Vote
+from swarmp2p.core.typed import signing_digest
+from swarmp2p.core.types import NO_ADDRESS, Phase, StopReason, VoteKind
 from swarmp2p.failures import unwrapped
+from swarmp2p.identity import keccak256
+from swarmp2p.network.interface import topic_name
+from swarmp2p.network.wire import encode_decision
+from swarmp2p.peer.decision_papers import LONGEST, MOST_OF_ONE
+from swarmp2p.testing.memory_control import MemoryControl
 from swarmp2p.testing.memory_swarm import MemorySwarm, open_memory_swarm
+from tests.peer.test_decision_papers import another_signature
 from tests.peer.test_memory_swarm import NAMES, SEED, SMALL, learners, start
 
 ROUNDS = 1000
@@ -179,5 +189,74 @@ async def test_who_has_expired_is_cut_off_until_it_is_renewed(tmp_path: Path) ->
         await members.until(lambda: members.includes("dave"))
         assert member.term == 3
         assert members.peers["dave"].status().trouble is None
+
+    await with_members(tmp_path, test)
+
+
+async def test_a_member_that_floods_is_expelled_all_the_same(tmp_path: Path) -> None:
+    """Dave makes 300 signatures of one text, and brings 40 texts, some of them for ever."""
+
+    async def test(members: Members) -> None:
+        swarm, dave = members.swarm, members.swarm.keys["dave"]
+        topic = topic_name(swarm.manifest.chain_id, swarm.manifest.contract, "decisions")
+        host, domain, far = swarm.network.hosts[dave.address], swarm.chain.domain, int(time.time()) + 1000
+
+        async def bring(vote: Vote, nonce: int) -> None:
+            digest = signing_digest(vote, domain, keccak256)
+            await host.publish(topic, encode_decision(vote, another_signature(dave, digest, nonce)))
+            await trio.sleep(0.002)
+
+        for nonce in range(300):
+            await bring(Vote(VoteKind.STOP, NO_ADDRESS, 0, swarm.chain.model.ballot, far), 7 + nonce)
+        for number in range(40):
+            deadline = far + number if number % 2 else 2 * far + LONGEST
+            await bring(Vote(VoteKind.STOP, NO_ADDRESS, 0, swarm.chain.model.ballot, deadline), 7)
+        await members.until(lambda: len(members.peers["bob"].papers()) == MOST_OF_ONE)
+        ballot = await members.peers["alice"].propose(VoteKind.EXPEL, target=dave.address)
+        for name in ("bob", "carol"):
+            await members.until(lambda name=name: ballot.vote in bodies(members.peers[name]))  # type: ignore[misc]
+            (id_,) = [id_ for id_, paper in members.peers[name].papers().items() if paper.body == ballot.vote]
+            files = PaperBox(tmp_path / name / "papers").papers()
+            assert len(files) == MOST_OF_ONE + 1
+            assert {len(paper.signatures) for paper in files.values() if paper.body != ballot.vote} == {1}
+            await members.peers[name].sign(id_)
+        await members.gone["dave"].wait()
+
+    await with_members(tmp_path, test)
+
+
+def bodies(peer: SwarmPeer) -> list[object]:
+    return [paper.body for paper in peer.papers().values()]
+
+
+async def test_trouble_with_disk_and_chain_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    papers, add, execute = PaperBox.papers, PaperBox.add, MemoryControl.execute
+    errors = iter([WrongChain("There is no contract.", ""), OSError(28, "No space left on device")])
+    tried: list[Exception] = []
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def ill(control: MemoryControl, *arguments: Any) -> Any:
+        for error in errors:
+            tried.append(error)
+            raise error
+        return await execute(control, *arguments)
+
+    async def test(members: Members) -> None:
+        monkeypatch.setattr(MemoryControl, "execute", ill)
+        monkeypatch.setattr(PaperBox, "papers", full)
+        await trio.sleep(1.5)
+        monkeypatch.setattr(PaperBox, "papers", papers)
+        ballot = await members.peers["alice"].propose(VoteKind.STOP)
+        monkeypatch.setattr(PaperBox, "add", full)
+        await trio.sleep(1.5)
+        monkeypatch.setattr(PaperBox, "add", add)
+        for name in ("bob", "carol"):
+            await members.until(lambda name=name: ballot.vote in bodies(members.peers[name]))  # type: ignore[misc]
+            (id_,) = members.peers[name].papers()
+            await members.peers[name].sign(id_)
+        await members.until(lambda: members.swarm.chain.model.phase is Phase.STOPPED)
+        assert len(tried) == 2
 
     await with_members(tmp_path, test)

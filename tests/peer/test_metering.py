@@ -1,6 +1,9 @@
 """Receipts among whole peers in one process."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import trio
@@ -11,9 +14,11 @@ from swarmp2p.home import RECEIPTS_FILE
 from swarmp2p.identity import Key
 from swarmp2p.network.interface import topic_name
 from swarmp2p.network.wire import encode_receipts
-from swarmp2p.peer.metering import PLAUSIBLE
+from swarmp2p.peer.context import Context
+from swarmp2p.peer.metering import MOST_MESSAGES, PLAUSIBLE, Metering
 from swarmp2p.rewards.receipts import SignedReceipt, read_receipts, sign_receipt
 from swarmp2p.testing.memory_swarm import MemorySwarm, open_memory_swarm, run_all
+from tests.core import builders
 from tests.peer.test_memory_swarm import FOUR_CHUNKS, NAMES, SEED, learners, start
 
 ROUNDS = 3
@@ -81,3 +86,53 @@ async def test_receipts_that_nobody_takes(tmp_path: Path, how: str) -> None:
         forged = [each for each in found if each.body == body]
         assert forged == []
         assert any(each.client == bob.address and each.body.size >= 12 for each in found)
+
+
+ALICE, BOB, CAROL = (Key.from_seed(name) for name in NAMES[:3])
+DOMAIN = b"\3" * 32
+
+
+def metering() -> Metering:
+    keys = [ALICE, BOB, *(Key.from_seed(f"member {number}") for number in range(210))]
+    members = tuple(builders.member(index, address=key.address) for index, key in enumerate(keys))
+    context = SimpleNamespace(
+        view=replace(builders.collecting(), members=members), config=builders.CONFIG, domain=DOMAIN,
+        manifest=SimpleNamespace(chain_id=1, contract=bytes(20)), fetcher=SimpleNamespace(received={}),
+    )  # fmt: skip
+    return Metering(cast(Context, context))
+
+
+def message(count: int = 1, *, about: int = 3, **changes: Any) -> bytes:
+    first = Receipt(about, ALICE.address, 9)
+    bodies = [first, *(Receipt(3, Key.from_seed(f"member {number}").address, 9) for number in range(count - 1))]
+    bodies[-1] = replace(bodies[-1], **changes)
+    return encode_receipts([(body, sign_receipt(body, BOB, DOMAIN).signature) for body in bodies])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        message(200, round=4),
+        message(200, round=2**30),
+        message(200, size=2**60),
+        message(200, server=ALICE.address),
+        message(200, server=BOB.address),
+        message(200, server=CAROL.address),
+    ],
+    ids=["two rounds", "of no round of now", "too much", "twice about one", "about oneself", "about no member"],
+)
+def test_what_is_implausible_costs_no_signature(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swarmp2p.peer.metering.verify_receipt", None)
+    assert not metering()._valid(BOB.address, data)
+    assert not metering()._valid(CAROL.address, message())
+
+
+def test_an_author_has_so_many_messages_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = metering()
+    assert [meter._valid(BOB.address, message()) for _ in range(MOST_MESSAGES + 2)] == [True] * MOST_MESSAGES + [
+        False
+    ] * 2
+    assert meter._valid(BOB.address, message(about=4)), "a new round"
+    assert [metering()._valid(BOB.address, message(200)) for _ in range(2)] == [True, True]
+    large = metering()
+    assert [large._valid(BOB.address, message(200)) for _ in range(3)] == [True, True, False]

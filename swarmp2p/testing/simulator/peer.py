@@ -213,7 +213,7 @@ class SimPeer:
         self._observe(self.view)
         if self.store.round is not None and self.store.round is not before:
             for message in self.journal.messages_of(self.store.round):
-                self.store.round.add(message)
+                self.store.round.add(message, own=True)
             self._observe(self.view)
         wanted = self._decide(self.view)
         self.decisions += 1
