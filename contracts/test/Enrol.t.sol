@@ -328,6 +328,21 @@ contract EnrolTest is BaseTest {
         advance();
     }
 
+    function testAnIndexIsFreedOnce() public {
+        leave(3);
+        sealThree();
+        merge(0);
+        enrol(4);
+        vm.assertEq(swarm.memberOf(account(4)).index, 3);
+        submitAll(3, 0);
+        merge(0);
+        ISwarm.View memory v = swarm.state();
+        vm.assertEq(v.round, 3);
+        vm.assertEq(v.members.length, 4, "its successor keeps it");
+        enrol(5);
+        vm.assertEq(swarm.memberOf(account(5)).index, 4);
+    }
+
     function testAnOldInvitationDoesNotBringALeaverBack() public {
         ISwarm.Invite memory invite = inviteFor(account(4));
         bytes[] memory s = invitedBy(invite, list(0, 1));

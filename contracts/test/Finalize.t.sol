@@ -178,6 +178,28 @@ contract FinalizeTest is BaseTest {
         vm.assertEq(swarm.state().included, 3);
     }
 
+    /// @dev What a treasury pays by: the updates by their hash, and who signed, which is not who is included.
+    function testKeptForATreasury() public {
+        ISwarm.Config memory c = baseConfig(4);
+        c.treasury = address(0x7ea5);
+        start(c);
+        submitAll(4, 0);
+        bytes32 inputs = swarm.state().inputs;
+        bytes32[] memory parts = slices();
+        ISwarm.Signed[] memory s = attestations(list(3, 1), 8, MERGED, parts);
+        send(8, parts, s);
+        ISwarm.Result memory r = swarm.result(1);
+        vm.assertEq(r.inputs, inputs);
+        vm.assertEq(r.included, 7);
+        vm.assertEq(r.attesters, 2 | 8, "also one whose own update is left out");
+    }
+
+    function testNothingKeptWithoutATreasury() public {
+        merge(0);
+        vm.assertEq(swarm.result(1).inputs, 0);
+        vm.assertEq(swarm.result(1).attesters, 0);
+    }
+
     function testHalfMustBeIncluded() public {
         bytes32[] memory parts = slices();
         ISwarm.Signed[] memory s = attestations(list(0, 1), 7, MERGED, parts);

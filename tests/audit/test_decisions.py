@@ -29,7 +29,7 @@ def test_a_vote_needs_more_than_half(run: Run, kind: type[Record], round_: int, 
     fewer = change(run, kind, lambda each: with_call(each, signatures=each.call.signatures[1:]), round_)
     finding = found(run, fewer)
     assert (finding.round, finding.what) == (round_, f"signers of vote {number}")
-    assert finding.expected.endswith("ACTIVE members, without its target")
+    assert finding.expected.endswith("voters, without its target")
     twice = change(run, kind, lambda each: with_call(each, signatures=each.call.signatures[:1] * 5), round_)
     assert found(run, twice).found == "1"
 
