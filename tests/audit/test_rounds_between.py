@@ -186,7 +186,7 @@ async def test_what_was_forced_out_counts_for_neither_floor_nor_slices() -> None
         (1, False, True),
         (0, False, False),
     ]
-    await swarm.vote(VoteKind.EXPEL_AND_SLASH, 1, target=3)
+    await swarm.vote(VoteKind.EXPEL_AND_SLASH, 0, 1, target=3)
     assert [each.vote.kind for each in swarm.report().votes][-1] == VoteKind.EXPEL_AND_SLASH
 
 

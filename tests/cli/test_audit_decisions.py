@@ -30,7 +30,7 @@ async def live_through(swarm: PaidSwarm) -> None:
     await swarm.vote(VoteKind.EXPEL, [0, 1, 2], target=3)
     await swarm.submit(2)
     await swarm.merge([0, 2])
-    await swarm.vote(VoteKind.EXPEL_AND_SLASH, [0, 1], target=3)
+    await swarm.vote(VoteKind.EXPEL_AND_SLASH, [0, 1, 2], target=3)
     # Round 4: member 2 is the last that is waited for, and leaves.
     await swarm.submit(0, 1, 4)
     await swarm.contract(2).leave()
