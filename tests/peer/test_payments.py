@@ -42,7 +42,7 @@ async def test_from_the_pool_to_the_last_stake(tmp_path: Path) -> None:
             for member in range(4):
                 await swarm.enrol(member)
             await swarm.play([0, 1, 2, 3], [0, 1], without=[3])
-            await swarm.vote(VoteKind.EXPEL_AND_SLASH, [0, 1], 3)
+            await swarm.vote(VoteKind.EXPEL_AND_SLASH, [0, 1, 2], 3)
             await swarm.play([0, 1, 2], [1, 2])
 
             before = await statement(swarm)
