@@ -15,7 +15,7 @@ from swarmp2p.control.ballot import Ballot, new_vote
 from swarmp2p.control.invitation import Invitation, new_invite
 from swarmp2p.control.manifest import DAY
 from swarmp2p.core.config import Knobs
-from swarmp2p.core.errors import ConfigError, SwarmError
+from swarmp2p.core.errors import BallotRefused, ConfigError, SwarmError
 from swarmp2p.core.types import NO_ADDRESS, Address, Digest, Phase, VoteKind, bits
 from swarmp2p.failures import unwrapped
 from swarmp2p.network.interface import OpenHost
@@ -241,6 +241,13 @@ class SwarmPeer:
         """
         ctx = self._ctx
         vote = new_vote(ctx.view, kind, int(ctx.clock() + days * DAY), target, arg)
+        if kind is VoteKind.ROLLBACK:
+            older = (await ctx.contract.result(arg)).merged if arg else ctx.config.genesis
+            if not await trio.to_thread.run_sync(ctx.content.has, older):
+                raise BallotRefused(
+                    f"This peer does not hold the model of round {arg}, and perhaps nobody does.",
+                    "Have a member propose it that does ([local] keep_rounds), or go back to a later round.",
+                )
         ballot = Ballot(ctx.manifest.chain_id, ctx.manifest.contract, vote).signed(ctx.key, ctx.domain)
         await self._driver.decisions.add(ballot)
         return ballot

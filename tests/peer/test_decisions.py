@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from swarmp2p.network.interface import topic_name
 from swarmp2p.network.wire import encode_decision
 from swarmp2p.peer.decision_papers import LONGEST, MOST_OF_ONE
 from swarmp2p.testing.memory_control import MemoryControl
-from swarmp2p.testing.memory_swarm import MemorySwarm, open_memory_swarm
+from swarmp2p.testing.memory_swarm import MEMORY_KNOBS, MemorySwarm, open_memory_swarm
 from tests.peer.test_decision_papers import another_signature
 from tests.peer.test_memory_swarm import NAMES, SEED, SMALL, learners, start
 
@@ -78,7 +79,9 @@ class Members:
 
 
 async def with_members(folder: Path, test: Callable[[Members], Awaitable[None]], rounds: int = ROUNDS) -> MemorySwarm:
-    async with open_memory_swarm(start(SMALL), NAMES, rounds=rounds, folder=folder, seed=SEED) as swarm:
+    # Rounds are short here: the model that is gone back to has to be held still.
+    knobs = replace(MEMORY_KNOBS, keep_rounds=ROUNDS)
+    async with open_memory_swarm(start(SMALL), NAMES, rounds=rounds, folder=folder, seed=SEED, knobs=knobs) as swarm:
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 members = Members(swarm, nursery)
