@@ -109,9 +109,18 @@ def list_(manifest: Path, home: Path, wait: float | None) -> None:
         async with open_contract(manifest, Key.generate()) as (contract, agreed):
             view, domain = await contract.state(), await contract.domain()
 
+        terms = {member.address: member.term for member in view.members}
+
+        def waits(paper: "AnyPaper") -> bool:
+            """Of this swarm, and neither carried out nor used: a home keeps those for a while."""
+            if (paper.chain_id, paper.contract) != (agreed.chain_id, agreed.contract):
+                return False
+            if isinstance(paper, Ballot):
+                return paper.vote.ballot >= view.ballot
+            return paper.invite.term >= terms.get(paper.invite.invitee, 0)
+
         def ours() -> "dict[str, AnyPaper]":
-            about = (agreed.chain_id, agreed.contract)
-            return {id_: each for id_, each in box.papers().items() if (each.chain_id, each.contract) == about}
+            return {id_: each for id_, each in box.papers().items() if waits(each)}
 
         papers = ours()
         if wait is not None:
