@@ -108,8 +108,11 @@ def list_(manifest: Path, home: Path, wait: float | None) -> None:
     async def show() -> None:
         async with open_contract(manifest, Key.generate()) as (contract, agreed):
             view, domain = await contract.state(), await contract.domain()
-
-        terms = {member.address: member.term for member in view.members}
+            terms = {member.address: member.term for member in view.members}
+            for known in box.papers().values():
+                # Who left or was expelled is not in the view any more.
+                if not isinstance(known, Ballot) and known.invite.invitee not in terms:
+                    terms[known.invite.invitee] = (await contract.member(known.invite.invitee)).term
 
         def waits(paper: "AnyPaper") -> bool:
             """Of this swarm, and neither carried out nor used: a home keeps those for a while."""
