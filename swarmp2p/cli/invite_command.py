@@ -5,10 +5,9 @@ from pathlib import Path
 import click
 import trio
 
-from swarmp2p.cli.options import AddressType, home_option, manifest_argument
+from swarmp2p.cli.options import AddressType, home_option, key_of, manifest_argument
 from swarmp2p.core.types import Address
-from swarmp2p.home import KEY_FILE, PAPERS_FOLDER
-from swarmp2p.identity import load_key
+from swarmp2p.home import PAPERS_FOLDER
 
 
 @click.command("invite")
@@ -42,14 +41,12 @@ def command(
     the swarm asks for several founders, the next one adds its signature with --sign. More than half of the members will
     do as well: a running peer passes the invitation on to them, and they add theirs with `swarmp2p vote sign`.
     """
-    import os
-
     from swarmp2p.control.invitation import Invitation
     from swarmp2p.control.manifest_file import load_manifest
     from swarmp2p.control.paper_box import PaperBox, paper_id
     from swarmp2p.peer.founding import invite, sign_too
 
-    key = load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD"))
+    key = key_of(home)
     agreed = load_manifest(manifest)
     if sign is not None:
         invitation = trio.run(sign_too, agreed, key, Invitation.load(sign))

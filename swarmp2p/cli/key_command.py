@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from swarmp2p.cli.options import home_option, json_option
+from swarmp2p.cli.options import home_option, json_option, key_of
 from swarmp2p.home import KEY_FILE
-from swarmp2p.identity import Key, load_key, save_key
+from swarmp2p.identity import Key, save_key
 
 
 @click.group("key")
@@ -41,7 +41,7 @@ def new(home: Path, keystore: bool, as_json: bool) -> None:
 @json_option
 def show(home: Path, address_only: bool, as_json: bool) -> None:
     """Print the address and the PeerID."""
-    key = load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD"))
+    key = key_of(home)
     if address_only:
         click.echo(f"0x{key.address.hex()}")
     else:

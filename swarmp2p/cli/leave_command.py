@@ -1,14 +1,11 @@
 """`swarmp2p leave`: end a membership."""
 
-import os
 from pathlib import Path
 
 import click
 import trio
 
-from swarmp2p.cli.options import home_option, manifest_argument
-from swarmp2p.home import KEY_FILE
-from swarmp2p.identity import load_key
+from swarmp2p.cli.options import home_option, key_of, manifest_argument
 
 
 @click.command("leave")
@@ -22,7 +19,7 @@ def command(manifest: Path, home: Path) -> None:
     """
     from swarmp2p.cli.chain_access import open_contract
 
-    key = load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD"))
+    key = key_of(home)
 
     async def leave() -> str:
         async with open_contract(manifest, key) as (contract, agreed):

@@ -1,6 +1,5 @@
 """`swarmp2p vote`: what the members decide together."""
 
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -9,16 +8,15 @@ from typing import TYPE_CHECKING
 import click
 import trio
 
-from swarmp2p.cli.options import AddressType, RoundsType, home_option, manifest_argument
+from swarmp2p.cli.options import AddressType, RoundsType, home_option, key_of, manifest_argument
 from swarmp2p.core.errors import ConfigError, TransactionFailed
 from swarmp2p.core.types import NO_ADDRESS, Address, VoteKind, bits
-from swarmp2p.home import KEY_FILE, PAPERS_FOLDER
-from swarmp2p.identity import Key, load_key
+from swarmp2p.home import PAPERS_FOLDER
+from swarmp2p.identity import Key
 
 if TYPE_CHECKING:
     from swarmp2p.control.ballot import Ballot
-    from swarmp2p.control.manifest import Manifest
-    from swarmp2p.control.paper_box import AnyPaper
+    from swarmp2p.control.paper_box import AnyPaper, PaperBox
 
 DAYS, MOST_DAYS = 7.0, 60.0
 """Peers take nothing that holds for longer (peer/decision_papers.py)."""
@@ -100,10 +98,10 @@ def list_(manifest: Path, home: Path, wait: float | None) -> None:
     """Show the papers that wait in HOME: what they say and who has signed."""
     from swarmp2p.cli.chain_access import open_contract
     from swarmp2p.control.ballot import Ballot, votes_needed
-    from swarmp2p.control.paper_box import PaperBox, told
+    from swarmp2p.control.paper_box import is_past, told
     from swarmp2p.core.errors import SwarmWaiting
 
-    box = PaperBox(home.expanduser() / PAPERS_FOLDER)
+    box = _box(home)
 
     async def show() -> None:
         async with open_contract(manifest, Key.generate()) as (contract, agreed):
@@ -118,16 +116,15 @@ def list_(manifest: Path, home: Path, wait: float | None) -> None:
             """Of this swarm, and neither carried out nor used: a home keeps those for a while."""
             if (paper.chain_id, paper.contract) != (agreed.chain_id, agreed.contract):
                 return False
-            if isinstance(paper, Ballot):
-                return paper.vote.ballot >= view.ballot
-            return paper.invite.term >= terms.get(paper.invite.invitee, 0)
+            term = 0 if isinstance(paper, Ballot) else terms.get(paper.invite.invitee, 0)
+            return not is_past(paper, view, term)
 
         def ours() -> "dict[str, AnyPaper]":
             return {id_: each for id_, each in box.papers().items() if waits(each)}
 
         papers = ours()
         if wait is not None:
-            me = _key(home).address
+            me = key_of(home).address
             deadline = trio.current_time() + wait
             while all(me in paper.signers(domain) for paper in papers.values()):
                 if trio.current_time() > deadline:
@@ -139,7 +136,7 @@ def list_(manifest: Path, home: Path, wait: float | None) -> None:
         for id_, paper in papers.items():
             signers = ", ".join(f"0x{signer.hex()}" for signer in paper.signers(domain) if signer is not None)
             needed = f", {votes_needed(view)} needed" if isinstance(paper, Ballot) else ""
-            click.echo(f"{id_}: {told(paper, _min_stake(agreed))}; signed by {signers or 'nobody'}{needed}")
+            click.echo(f"{id_}: {told(paper, agreed.min_stake)}; signed by {signers or 'nobody'}{needed}")
 
     trio.run(show)
 
@@ -152,21 +149,19 @@ def list_(manifest: Path, home: Path, wait: float | None) -> None:
 def sign(manifest: Path, paper: str, home: Path, out: Path | None) -> None:
     """Add a signature to PAPER: an id that `list` shows, or a file."""
     from swarmp2p.cli.chain_access import open_contract
-    from swarmp2p.control.ballot import Ballot
-    from swarmp2p.control.paper_box import PaperBox, told
+    from swarmp2p.control.paper_box import told
 
-    key = _key(home)
-    box = PaperBox(home.expanduser() / PAPERS_FOLDER)
-    found = Ballot.load(Path(paper)) if Path(paper).is_file() else box.get(paper)
+    key = key_of(home)
+    found = _found(paper, home)
 
     async def looked_up() -> tuple[bytes, int]:
         async with open_contract(manifest, key) as (contract, agreed):
             if (found.chain_id, found.contract) != (agreed.chain_id, agreed.contract):
                 raise ConfigError("The paper is of another swarm.", "Use the swarm.toml of that swarm.")
-            return await contract.domain(), _min_stake(agreed)
+            return await contract.domain(), agreed.min_stake
 
     domain, min_stake = trio.run(looked_up)
-    signed = box.add(found.signed(key, domain))
+    signed = _box(home).add(found.signed(key, domain))
     if out is not None:
         signed.save(out)
     elif Path(paper).is_file():
@@ -185,11 +180,9 @@ def send(manifest: Path, paper: str, home: Path) -> None:
     """
     from swarmp2p.cli.chain_access import open_contract
     from swarmp2p.control.ballot import Ballot, check_ballot, described, without_expired
-    from swarmp2p.control.paper_box import PaperBox
 
-    key = _key(home)
-    box = PaperBox(home.expanduser() / PAPERS_FOLDER)
-    found = Ballot.load(Path(paper)) if Path(paper).is_file() else box.get(paper)
+    key = key_of(home)
+    found = _found(paper, home)
     if not isinstance(found, Ballot):
         raise ConfigError(f"{paper} is an invitation.", "The invitee uses it: `swarmp2p join --invitation`.")
 
@@ -228,9 +221,9 @@ def _propose(
     from swarmp2p.cli.chain_access import open_contract
     from swarmp2p.control.ballot import Ballot, described, new_vote, votes_needed
     from swarmp2p.control.manifest import DAY
-    from swarmp2p.control.paper_box import PaperBox, paper_id
+    from swarmp2p.control.paper_box import paper_id
 
-    key = _key(home)
+    key = key_of(home)
 
     async def make() -> "tuple[Ballot, int]":
         async with open_contract(manifest, key) as (contract, agreed):
@@ -239,15 +232,20 @@ def _propose(
         return Ballot(agreed.chain_id, agreed.contract, vote).signed(key, domain), votes_needed(view)
 
     ballot, needed = trio.run(make)
-    PaperBox(home.expanduser() / PAPERS_FOLDER).add(ballot)
+    _box(home).add(ballot)
     if out is not None:
         ballot.save(out)
     click.echo(f"{paper_id(ballot)}: {described(ballot.vote)}; signed once, {needed} needed.")
 
 
-def _min_stake(agreed: "Manifest") -> int:
-    return 0 if agreed.rewards is None else agreed.rewards.min_stake
+def _box(home: Path) -> "PaperBox":
+    from swarmp2p.control.paper_box import PaperBox
+
+    return PaperBox(home.expanduser() / PAPERS_FOLDER)
 
 
-def _key(home: Path) -> Key:
-    return load_key(home.expanduser() / KEY_FILE, os.environ.get("SWARMP2P_PASSWORD"))
+def _found(paper: str, home: Path) -> "AnyPaper":
+    """A ballot's file, or the paper of this id in a home."""
+    from swarmp2p.control.ballot import Ballot
+
+    return Ballot.load(Path(paper)) if Path(paper).is_file() else _box(home).get(paper)

@@ -111,6 +111,11 @@ class Manifest:
     schema: Digest = b""
 
     @property
+    def min_stake(self) -> int:
+        """What invitations ask for; 0 in a swarm without money."""
+        return 0 if self.rewards is None else self.rewards.min_stake
+
+    @property
     def q(self) -> int:
         """Recomputations needed for every slice."""
         return self.f + 1

@@ -16,6 +16,7 @@ from swarmp2p.control.ballot import Ballot, described
 from swarmp2p.control.invitation import Invitation, described_invite
 from swarmp2p.control.paper import moment
 from swarmp2p.core.errors import BallotRefused, ConfigError, InvitationRefused
+from swarmp2p.core.view import View
 
 AnyPaper: TypeAlias = Ballot | Invitation
 
@@ -37,6 +38,15 @@ def told(paper: AnyPaper, min_stake: int = 0) -> str:
     """
     does = described(paper.vote) if isinstance(paper, Ballot) else described_invite(paper.invite, min_stake)
     return f"{does}; good until {moment(paper.body.deadline)}"
+
+
+def is_past(paper: AnyPaper, view: View, term: int) -> bool:
+    """Whether the chain is past it: another ballot of its number was carried out, or the invitation was used.
+
+    Args:
+        term: the invitee's, as the contract has it now.
+    """
+    return paper.vote.ballot < view.ballot if isinstance(paper, Ballot) else paper.invite.term < term
 
 
 def _of_this_name(paper: AnyPaper, path: Path) -> AnyPaper:

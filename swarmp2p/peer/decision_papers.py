@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from swarmp2p.control.ballot import Ballot
 from swarmp2p.control.manifest import DAY
-from swarmp2p.control.paper_box import AnyPaper, paper_id
+from swarmp2p.control.paper_box import AnyPaper, is_past, paper_id
 from swarmp2p.core.messages import Invite, Vote
 from swarmp2p.core.typed import signing_digest
 from swarmp2p.core.types import Address, Digest, Status
@@ -139,13 +139,9 @@ class Papers:
 
     def _is_useless(self, id_: str, paper: AnyPaper, view: View) -> bool:
         """The chain is past it, or none of those who signed it is a member any more."""
-        if isinstance(paper, Ballot):
-            if paper.vote.ballot < view.ballot:
-                return True
-        else:
-            member = view.member(paper.invite.invitee)
-            if member is not None and member.term > paper.invite.term:
-                return True
+        member = None if isinstance(paper, Ballot) else view.member(paper.invite.invitee)
+        if is_past(paper, view, 0 if member is None else member.term):
+            return True
         signers = {signer for signer in self.signers(id_) if signer is not None}
         if not signers or self.me in signers:
             return False

@@ -163,8 +163,7 @@ class Decisions:
             await self._carry_out(id_, paper)
 
     def _tell(self, id_: str, paper: AnyPaper) -> None:
-        rewards = self._ctx.manifest.rewards
-        words = told(paper, 0 if rewards is None else rewards.min_stake)
+        words = told(paper, self._ctx.manifest.min_stake)
         self._ctx.emit("proposal", self._ctx.view.round, id=id_, proposal=words)
 
     async def _pass_on(self, id_: str, paper: AnyPaper) -> None:

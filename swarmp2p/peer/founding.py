@@ -16,7 +16,7 @@ from swarmp2p.control.contract import SwarmContract, create_swarm
 from swarmp2p.control.faucet import fund
 from swarmp2p.control.interface import TransactionJournal
 from swarmp2p.control.invitation import Invitation, new_invite, verify
-from swarmp2p.control.manifest import DAY, Manifest
+from swarmp2p.control.manifest import DAY, Manifest, Rewards
 from swarmp2p.control.manifest_file import load_draft
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.control.treasury import POLICIES, Treasury, create_treasury
@@ -128,11 +128,16 @@ async def _with_treasury(rpc: RpcClient, manifest: Manifest, home: Home) -> Mani
     rewards = manifest.rewards
     if rewards is None:
         return manifest
-    policy = NO_ADDRESS if rewards.policy in POLICIES else bytes.fromhex(rewards.policy[2:])
-    terms = Terms(rewards.token, policy, rewards.per_round, rewards.attester_bps, rewards.unstake_delay)
+    terms = _terms(rewards, NO_ADDRESS)
     made = await create_treasury(rpc, home.key.secret, terms, rewards.policy, home.journal)
     policy_transaction = b"" if made.policy is None else made.policy.transaction
     return manifest.with_treasury(made.treasury.address, made.treasury.transaction, policy_transaction)
+
+
+def _terms(rewards: Rewards, deployed: Address) -> Terms:
+    """What the treasury is deployed with. `deployed`: the policy that this package carries, where the manifest names one."""
+    policy = deployed if rewards.policy in POLICIES else bytes.fromhex(rewards.policy[2:])
+    return Terms(rewards.token, policy, rewards.per_round, rewards.attester_bps, rewards.unstake_delay)
 
 
 async def check_founded(rpc: RpcClient, manifest: Manifest, contract: SwarmContract) -> Config:
@@ -151,9 +156,7 @@ async def check_founded(rpc: RpcClient, manifest: Manifest, contract: SwarmContr
     rewards = manifest.rewards
     if rewards is not None:
         treasury = Treasury(rpc, rewards.treasury, Key.generate().secret)
-        found_terms = await treasury.terms()
-        policy = found_terms.policy if rewards.policy in POLICIES else bytes.fromhex(rewards.policy[2:])
-        terms = Terms(rewards.token, policy, rewards.per_round, rewards.attester_bps, rewards.unstake_delay)
+        terms = _terms(rewards, (await treasury.terms()).policy)
         transactions = rewards.treasury_transaction, rewards.policy_transaction
         await treasury.check(manifest.contract, terms, rewards.policy, *transactions)
     return config
@@ -203,9 +206,8 @@ async def invite(
         raise ConfigError(
             f"0x{key.address.hex()} is neither a founder nor a member of this swarm.", "Use the home of one of them."
         )
-    stake = 0 if manifest.rewards is None else manifest.rewards.min_stake
     expires, deadline = now + round(days * DAY), now + round(deadline_days * DAY)
-    body = new_invite(member, config.purpose, max_weight, expires, deadline, stake)
+    body = new_invite(member, config.purpose, max_weight, expires, deadline, manifest.min_stake)
     return Invitation(manifest.chain_id, manifest.contract, body).signed(key, domain)
 
 

@@ -262,9 +262,8 @@ class SwarmPeer:
         """
         ctx = self._ctx
         expires, deadline = (int(ctx.clock() + span * DAY) for span in (days, 30.0))
-        stake = 0 if ctx.manifest.rewards is None else ctx.manifest.rewards.min_stake
         member = await ctx.contract.member(invitee)
-        body = new_invite(member, ctx.config.purpose, max_weight, expires, deadline, stake)
+        body = new_invite(member, ctx.config.purpose, max_weight, expires, deadline, ctx.manifest.min_stake)
         invitation = Invitation(ctx.manifest.chain_id, ctx.manifest.contract, body).signed(ctx.key, ctx.domain)
         await self._driver.decisions.add(invitation)
         return invitation
