@@ -11,6 +11,7 @@ from typing import Any
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
 
+from swarmp2p.control.hexadecimal import from_hex
 from swarmp2p.core.config import Config
 from swarmp2p.core.errors import ConfigError, WrongChain
 from swarmp2p.core.types import Phase, Status, StopReason
@@ -250,7 +251,7 @@ def _number(output: bytes, word: int) -> int:
 def member_from(values: Sequence[Any]) -> Member:
     """The Member of a decoded `memberOf()`."""
     index, account, status, *numbers = values
-    return Member(index, _address(account), Status(status), *numbers)
+    return Member(index, from_hex(account), Status(status), *numbers)
 
 
 def config_tuple(config: Config) -> tuple[Any, ...]:
@@ -267,10 +268,6 @@ def config_tuple(config: Config) -> tuple[Any, ...]:
 def config_from(values: Sequence[Any]) -> Config:
     """The Config of a decoded `config()`."""
     *fixed, treasury, founders = values
-    members = tuple(_address(founder) for founder in founders)
+    members = tuple(from_hex(founder) for founder in founders)
     names = [field.name for field in fields(Config)]
-    return Config(**dict(zip(names, [*fixed, _address(treasury), members], strict=True)))
-
-
-def _address(text: str) -> bytes:
-    return bytes.fromhex(text.removeprefix("0x"))
+    return Config(**dict(zip(names, [*fixed, from_hex(treasury), members], strict=True)))

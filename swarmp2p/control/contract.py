@@ -11,9 +11,10 @@ from eth_abi.abi import encode
 from swarmp2p.control.abi_codec import artefact, config_from, config_tuple, decode_state, member_from
 from swarmp2p.control.creation import Deployed, check_creation, create, creation_code, require_contract
 from swarmp2p.control.heights import Heights
+from swarmp2p.control.hexadecimal import from_hex, to_hex
 from swarmp2p.control.interface import Receipt, RoundResult, TransactionJournal
 from swarmp2p.control.node import is_data
-from swarmp2p.control.rpc import NodeError, RpcClient
+from swarmp2p.control.rpc import NodeError, RpcClient, call_each
 from swarmp2p.control.sender import Sender
 from swarmp2p.core.config import Config
 from swarmp2p.core.errors import ConfigError, TransactionFailed, WrongChain
@@ -72,7 +73,7 @@ class SwarmContract:
         config = await self.config()
         if manifest is not None and config.manifest != manifest:
             raise WrongChain(
-                f"The contract {_hex(self.address)} was founded with another manifest.",
+                f"The contract {to_hex(self.address)} was founded with another manifest.",
                 "Use the swarm.toml that `swarmp2p found` wrote for this contract, unchanged.",
             )
         return config
@@ -145,7 +146,7 @@ class SwarmContract:
     async def leaders(self, round_: int) -> tuple[Address, ...]:
         """Workers of rank 0 for each slice of a round that is MERGING."""
         (addresses,) = await self._read("leaders", round_)
-        return tuple(bytes.fromhex(address[2:]) for address in addresses)
+        return tuple(from_hex(address) for address in addresses)
 
     async def result(self, round_: int) -> RoundResult:
         """What the contract keeps of a round."""
@@ -156,11 +157,7 @@ class SwarmContract:
         """Multiaddrs of every member that holds an index: bootstrap records. Not checked here."""
         members = [member.address for member in (await self.state()).members]
         function = self._artefact.functions["addressesOf"]
-        requests: list[tuple[str, Sequence[Any]]] = [
-            ("eth_call", [{"to": _hex(self.address), "data": _hex(function.encode(_hex(member)))}, "latest"])
-            for member in members
-        ]
-        outputs = await self._rpc.batch(requests)
+        outputs = await call_each(self._rpc, self.address, [function.encode(to_hex(member)) for member in members])
         found: dict[Address, tuple[str, ...]] = {}
         for member, output in zip(members, outputs, strict=True):
             (joined,) = function.decode(_output("addressesOf", output))
@@ -172,7 +169,7 @@ class SwarmContract:
     async def enrol(self, invite: Invite, signatures: Sequence[bytes], addresses: Sequence[str]) -> Receipt:
         """Join with an invitation (section 4)."""
         values = (
-            _hex(invite.invitee), invite.term, invite.max_weight, invite.expires, invite.stake, invite.purpose,
+            to_hex(invite.invitee), invite.term, invite.max_weight, invite.expires, invite.stake, invite.purpose,
             invite.deadline,
         )  # fmt: skip
         return await self._send_named(f"enrol:{invite.term}", "enrol", values, list(signatures), _joined(addresses))
@@ -214,7 +211,7 @@ class SwarmContract:
 
     async def member(self, account: Address) -> Member:
         """One account: also one that left, was expelled or was never enrolled (status NONE, term 0)."""
-        (values,) = await self._read("memberOf", _hex(account))
+        (values,) = await self._read("memberOf", to_hex(account))
         return member_from(values)
 
     async def leave(self) -> Receipt:
@@ -223,7 +220,7 @@ class SwarmContract:
 
     async def execute(self, vote: Vote, signatures: Sequence[bytes]) -> Receipt:
         """Carry out what more than half of the ACTIVE members signed (section 4)."""
-        values = (int(vote.kind), _hex(vote.target), vote.arg, vote.ballot, vote.deadline)
+        values = (int(vote.kind), to_hex(vote.target), vote.arg, vote.ballot, vote.deadline)
         return await self._send_named(f"vote:{vote.ballot}", "execute", values, list(signatures))
 
     async def stop_abandoned(self) -> Receipt:
@@ -255,10 +252,10 @@ class SwarmContract:
 
     async def _call(self, name: str, arguments: bytes) -> str:
         """The output as the node writes it, in hex."""
-        data = _hex(self._artefact.functions[name].selector + arguments)
+        data = to_hex(self._artefact.functions[name].selector + arguments)
         try:
             output: str = await self._rpc.call(
-                "eth_call", {"to": _hex(self.address), "data": data}, "latest", usable=is_data
+                "eth_call", {"to": to_hex(self.address), "data": data}, "latest", usable=is_data
             )
         except NodeError as error:
             raise self._sender.refusal(error) from None
@@ -297,14 +294,10 @@ def _joined(addresses: Sequence[str]) -> bytes:
     return joined
 
 
-def _hex(data: bytes) -> str:
-    return "0x" + data.hex()
-
-
 def _output(name: str, output: str) -> bytes:
     if not is_data(output) or len(output) <= 2:
         raise WrongChain(
             f"Nothing answers {name}(): there is no swarm's contract at this address.",
             "Check the contract's address and the RPC URL.",
         )
-    return bytes.fromhex(output[2:])
+    return from_hex(output)

@@ -10,6 +10,7 @@ from typing import Any
 from eth_abi.abi import encode
 
 from swarmp2p.control.abi_codec import Artefact
+from swarmp2p.control.hexadecimal import from_hex, to_hex
 from swarmp2p.control.interface import TransactionJournal
 from swarmp2p.control.node import is_data
 from swarmp2p.control.rpc import NodeError, RpcClient
@@ -55,10 +56,10 @@ async def create(
 
 async def require_contract(rpc: RpcClient, address: Address) -> None:
     """Raise WrongChain if nothing is at an address."""
-    code = await rpc.call("eth_getCode", _hex(address), "latest", usable=is_data)
+    code = await rpc.call("eth_getCode", to_hex(address), "latest", usable=is_data)
     if len(code) <= 2:
         raise WrongChain(
-            f"There is no contract at {_hex(address)} on the chain behind {', '.join(rpc.urls)}.",
+            f"There is no contract at {to_hex(address)} on the chain behind {', '.join(rpc.urls)}.",
             "Check the contract's address and the RPC URL; a chain started anew has forgotten its contracts.",
         )
 
@@ -87,19 +88,19 @@ async def check_creation(rpc: RpcClient, address: Address, transaction: bytes, c
     data: Any = sent.get("input", sent.get("data"))
     if sent.get("to") is not None:
         raise WrongChain(
-            f"The transaction {_hex(transaction)} is not the deployment of {what}: it deploys nothing.",
+            f"The transaction {to_hex(transaction)} is not the deployment of {what}: it deploys nothing.",
             "The manifest is unsound: do not use it.",
         )
-    if not is_data(data) or bytes.fromhex(data[2:]) != creation:
+    if not is_data(data) or from_hex(data) != creation:
         raise WrongChain(
-            f"What the transaction {_hex(transaction)} deployed is not {what}: its code or its arguments differ.",
+            f"What the transaction {to_hex(transaction)} deployed is not {what}: its code or its arguments differ.",
             "It is another contract, or of another release: ask its founders which, and install that.",
         )
     receipt = await _known(rpc, "eth_getTransactionReceipt", transaction, what)
     made: Any = receipt.get("contractAddress")
-    if receipt.get("status") != "0x1" or not is_data(made) or bytes.fromhex(made[2:]) != address:
+    if receipt.get("status") != "0x1" or not is_data(made) or from_hex(made) != address:
         raise WrongChain(
-            f"The transaction {_hex(transaction)} deployed {what}, but not at {_hex(address)}.",
+            f"The transaction {to_hex(transaction)} deployed {what}, but not at {to_hex(address)}.",
             "The manifest is unsound: do not use it.",
         )
 
@@ -109,7 +110,7 @@ async def _known(rpc: RpcClient, method: str, transaction: bytes, what: str) -> 
     problem = ""
     for _ in rpc.urls:
         try:
-            found = await rpc.call(method, _hex(transaction))
+            found = await rpc.call(method, to_hex(transaction))
         except NodeError as error:
             problem = f" ({error.message})"
         else:
@@ -117,10 +118,6 @@ async def _known(rpc: RpcClient, method: str, transaction: bytes, what: str) -> 
                 return found
         rpc.pass_over()
     raise WrongChain(
-        f"No node has the transaction {_hex(transaction)} that deployed {what}{problem}: it never was, or is forgotten.",
+        f"No node has the transaction {to_hex(transaction)} that deployed {what}{problem}: it never was, or is forgotten.",
         "Some nodes forget old transactions: put one that keeps them all under [chain] rpc in swarm.toml.",
     )
-
-
-def _hex(data: bytes) -> str:
-    return "0x" + data.hex()

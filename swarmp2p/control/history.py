@@ -8,8 +8,9 @@ from eth_abi.exceptions import DecodingError
 
 from swarmp2p.control.abi_codec import Artefact, artefact
 from swarmp2p.control.events import read_logs
+from swarmp2p.control.hexadecimal import from_hex
 from swarmp2p.control.interface import RoundResult
-from swarmp2p.control.rpc import RpcClient
+from swarmp2p.control.rpc import RpcClient, call_each
 from swarmp2p.core.errors import WrongChain
 from swarmp2p.core.history import (
     Activated,
@@ -46,26 +47,28 @@ _CALLS = {
     "Stopped": "execute",
 }
 """Events that are compared with their transaction."""
-_PLAIN: dict[str, Callable[[dict[str, Any], int, Any], Record]] = {
-    "Enrolled": lambda v, time, call: Enrolled(
-        _address(v["account"]), v["index"], v["maxWeight"], v["expires"], v["term"], time, call
+RECORDS: dict[str, Callable[[dict[str, Any], int, int, Any], Record]] = {
+    "Enrolled": lambda v, _, time, call: Enrolled(
+        v["account"], v["index"], v["maxWeight"], v["expires"], v["term"], time, call
     ),
-    "Activated": lambda v, *_: Activated(v["round"], _address(v["account"])),
-    "Idled": lambda v, time, _: Idled(v["round"], _address(v["account"]), time),
-    "Opened": lambda v, time, _: Opened(v["round"], v["head"], v["waitFor"], v["threshold"], time),
+    "Activated": lambda v, *_: Activated(v["round"], v["account"]),
+    "Idled": lambda v, _, time, __: Idled(v["round"], v["account"], time),
+    "Opened": lambda v, _, time, __: Opened(v["round"], v["head"], v["waitFor"], v["threshold"], time),
     "Extended": lambda v, *_: Extended(v["round"], v["threshold"]),
-    "Updated": lambda v, time, call: Updated(
-        v["round"], _address(v["account"]), v["index"], v["digest"], v["weight"], call, ReportFlag(v["flags"]), time
+    "Updated": lambda v, _, time, call: Updated(
+        v["round"], v["account"], v["index"], v["digest"], v["weight"], call, ReportFlag(v["flags"]), time
     ),
     "Sealed": lambda v, *_: Sealed(v["round"], v["inputs"], v["roster"], v["k"]),
-    "Left": lambda v, *_: Left(v["round"], _address(v["account"])),
-    "Expelled": lambda v, *sent: Expelled(v["round"], _address(v["account"]), v["slash"], v["banned"], *sent),
-    "RolledBack": lambda v, *sent: RolledBack(v["round"], v["toRound"], v["head"], *sent),
-    "Reopened": lambda v, *sent: Reopened(v["round"], v["head"], v["maxRounds"], *sent),
-    "Stopped": lambda v, *sent: Stopped(v["round"], StopReason(v["reason"]), v["head"], v["best"], *sent),
-    "Reported": lambda v, *_: Reported(v["head"], _address(v["account"]), ReportFlag(v["flags"])),
+    "Merged": lambda v, *sent: Merged(v["round"], v["merged"], v["included"], v["excluded"], v["parentRound"], *sent),
+    "Left": lambda v, *_: Left(v["round"], v["account"]),
+    "Expelled": lambda v, _, *sent: Expelled(v["round"], v["account"], v["slash"], v["banned"], *sent),
+    "RolledBack": lambda v, _, *sent: RolledBack(v["round"], v["toRound"], v["head"], *sent),
+    "Reopened": lambda v, _, *sent: Reopened(v["round"], v["head"], v["maxRounds"], *sent),
+    "Stopped": lambda v, _, *sent: Stopped(v["round"], StopReason(v["reason"]), v["head"], v["best"], *sent),
+    "Reported": lambda v, *_: Reported(v["head"], v["account"], ReportFlag(v["flags"])),
 }
-"""Records by event, from its arguments, the chain block's time and the transaction's words. Merged has more."""
+"""Records by event of the swarm's contract: from its arguments by name (accounts as 20 bytes), the chain block's number and
+time, and the words of the transaction that caused it (None: not known). ValueError: the contract gives no such value."""
 
 
 async def read_history(rpc: RpcClient, contract: Address, last_block: int) -> tuple[Record, ...]:
@@ -74,9 +77,9 @@ async def read_history(rpc: RpcClient, contract: Address, last_block: int) -> tu
     Raises:
         WrongChain: events or transactions that a swarm's contract would not have, or that the node has forgotten.
     """
-    names = {artefact().events[name].topic: name for name in (*_PLAIN, "Merged")}
+    names = {artefact().events[name].topic: name for name in RECORDS}
     logs = await read_logs(rpc, contract, sorted(names), 0, last_block)
-    named = [(names[bytes.fromhex(log["topics"][0][2:])], log) for log in logs]
+    named = [(names[from_hex(log["topics"][0])], log) for log in logs]
     hashes = list(dict.fromkeys(log["transactionHash"] for name, log in named if name in _CALLS))
     transactions = await _by_key(rpc, "eth_getTransactionByHash", [(hash_,) for hash_ in hashes])
     numbers = list(dict.fromkeys(log["blockNumber"] for name, log in named))
@@ -90,9 +93,8 @@ async def read_history(rpc: RpcClient, contract: Address, last_block: int) -> tu
 async def read_results(rpc: RpcClient, contract: Address, rounds: Sequence[int]) -> dict[int, RoundResult]:
     """What the contract keeps of these rounds. (It changes nothing of a round that is over.)"""
     function = artefact().functions["result"]
-    calls = [{"to": "0x" + contract.hex(), "data": "0x" + function.encode(round_).hex()} for round_ in rounds]
-    outputs = await rpc.batch([("eth_call", [call, "latest"]) for call in calls])
-    found = (function.decode(bytes.fromhex(output[2:]))[0] for output in outputs)
+    outputs = await call_each(rpc, contract, [function.encode(round_) for round_ in rounds])
+    found = (function.decode(from_hex(output))[0] for output in outputs)
     return {round_: RoundResult(*values) for round_, values in zip(rounds, found, strict=True)}
 
 
@@ -116,29 +118,25 @@ def _record(
 ) -> Record:
     values, time = arguments(artefact(), name, log), int(block["timestamp"], 16)
     call = None if name not in _CALLS or transaction is None else _call(_CALLS[name], transaction, contract)
-    if name == "Merged":
-        return Merged(
-            values["round"], values["merged"], values["included"], values["excluded"], values["parentRound"],
-            int(log["blockNumber"], 16), time, call,
-        )  # fmt: skip
     try:
-        return _PLAIN[name](values, time, call)
+        return RECORDS[name](values, int(log["blockNumber"], 16), time, call)
     except ValueError as error:
         raise _not_ours(name, log, error) from None
 
 
 def arguments(compiled: Artefact, name: str, log: Mapping[str, Any]) -> dict[str, Any]:
-    """An event's arguments by name. Raises WrongChain when the log is of another event."""
+    """An event's arguments by name, addresses as 20 bytes. Raises WrongChain when the log is of another event."""
     inputs = compiled.events[name].inputs
     indexed = [entry for entry in inputs if entry["indexed"]]
     plain = [entry for entry in inputs if not entry["indexed"]]
     try:
-        topics = [bytes.fromhex(topic[2:]) for topic in log["topics"][1:]]
-        values = {e["name"]: decode([e["type"]], topic)[0] for e, topic in zip(indexed, topics, strict=True)}
-        data = decode([entry["type"] for entry in plain], bytes.fromhex(log["data"][2:]))
+        topics = [from_hex(topic) for topic in log["topics"][1:]]
+        values = [decode([entry["type"]], topic)[0] for entry, topic in zip(indexed, topics, strict=True)]
+        values += decode([entry["type"] for entry in plain], from_hex(log["data"]))
     except (DecodingError, ValueError) as error:
         raise _not_ours(name, log, error) from None
-    return values | {entry["name"]: value for entry, value in zip(plain, data, strict=True)}
+    named = zip((*indexed, *plain), values, strict=True)
+    return {entry["name"]: from_hex(value) if entry["type"] == "address" else value for entry, value in named}
 
 
 def _not_ours(name: str, log: Mapping[str, Any], error: Exception) -> WrongChain:
@@ -150,29 +148,25 @@ def _not_ours(name: str, log: Mapping[str, Any], error: Exception) -> WrongChain
 def _call(name: str, transaction: Mapping[str, Any], contract: Address) -> Any:
     """The words of a transaction to this contract; None if it is another call, or to another contract."""
     function = artefact().functions[name]
-    data = bytes.fromhex(str(transaction.get("input") or transaction.get("data") or "0x")[2:])
-    if transaction["to"] is None or _address(transaction["to"]) != contract or data[:4] != function.selector:
+    data = from_hex(str(transaction.get("input") or transaction.get("data") or "0x"))
+    if transaction["to"] is None or from_hex(transaction["to"]) != contract or data[:4] != function.selector:
         return None
     try:
-        return _WORDS[name](_address(transaction["from"]), *decode(function.inputs, data[4:]))
+        return _WORDS[name](from_hex(transaction["from"]), *decode(function.inputs, data[4:]))
     except (DecodingError, ValueError):
         return None
 
 
 _WORDS: dict[str, Callable[..., Call]] = {
     "enrol": lambda sender, invite, signatures, _: EnrolCall(
-        sender, Invite(_address(invite[0]), *invite[1:]), tuple(signatures)
+        sender, Invite(from_hex(invite[0]), *invite[1:]), tuple(signatures)
     ),
     "submitUpdate": lambda sender, round_, digest, weight, *_: SubmitCall(sender, round_, digest, weight),
     "finalize": lambda _, round_, excluded, merged, slices, signed: FinalizeCall(
         round_, excluded, merged, tuple(slices), tuple(signed)
     ),
     "execute": lambda _, vote, signatures: ExecuteCall(
-        Vote(VoteKind(vote[0]), _address(vote[1]), *vote[2:]), tuple(signatures)
+        Vote(VoteKind(vote[0]), from_hex(vote[1]), *vote[2:]), tuple(signatures)
     ),
 }
 """What is kept of a transaction's arguments, by the function that it calls."""
-
-
-def _address(text: str) -> Address:
-    return bytes.fromhex(text[2:])

@@ -7,10 +7,12 @@ from types import TracebackType
 import httpx
 import trio
 
+from swarmp2p.control.hexadecimal import to_hex
 from swarmp2p.control.node import Json as Json
 from swarmp2p.control.node import NoAnswerError, Node, OtherChainError, is_quantity, request, result
 from swarmp2p.control.node import NodeError as NodeError
 from swarmp2p.core.errors import ChainUnreachable, ConfigError, WrongChain
+from swarmp2p.core.types import Address
 
 REQUEST_TIMEOUT = 10.0
 """Seconds for a node to answer."""
@@ -218,3 +220,9 @@ class RpcClient:
             f"No RPC node answers ({listed}).",
             "Check that the node runs, and the rpc URLs under [chain] in swarm.toml.",
         )
+
+
+async def call_each(rpc: RpcClient, contract: Address, calls: Sequence[bytes], block: str = "latest") -> list[str]:
+    """What a contract answers to each of these calldata, as the node writes it; in few requests."""
+    asked = [{"to": to_hex(contract), "data": to_hex(call)} for call in calls]
+    return [str(output) for output in await rpc.batch([("eth_call", [call, block]) for call in asked])]

@@ -6,8 +6,9 @@ from typing import Any
 
 from swarmp2p.control.abi_codec import Artefact, artefact
 from swarmp2p.control.creation import Deployed, check_creation, create, creation_code, require_contract
+from swarmp2p.control.hexadecimal import from_hex, to_hex
 from swarmp2p.control.interface import Receipt, TransactionJournal
-from swarmp2p.control.rpc import NodeError, RpcClient
+from swarmp2p.control.rpc import NodeError, RpcClient, call_each
 from swarmp2p.control.sender import Sender
 from swarmp2p.core.errors import ConfigError, TransactionFailed, WrongChain
 from swarmp2p.core.money import Account, Settlement, Statement, Terms, Totals
@@ -68,12 +69,12 @@ class Treasury:
     async def terms(self) -> Terms:
         """What it was deployed with."""
         ((token, policy, *numbers),) = await self._read("terms")
-        return Terms(_bytes(token), _bytes(policy), *numbers)
+        return Terms(from_hex(token), from_hex(policy), *numbers)
 
     async def swarm(self) -> Address:
         """The swarm that it belongs to; 20 zero bytes: none yet."""
         (address,) = await self._read("swarm")
-        return _bytes(address)
+        return from_hex(address)
 
     async def totals(self, block: int | None = None) -> Totals:
         """The pool, and the sums over all accounts; at a recent chain block, or now."""
@@ -82,15 +83,15 @@ class Treasury:
 
     async def account_of(self, account: Address) -> Account:
         """What one account has here."""
-        (values,) = await self._read("accountOf", _hex(account))
+        (values,) = await self._read("accountOf", to_hex(account))
         return Account(*values)
 
     async def accounts_of(self, accounts: Sequence[Address], block: int | None = None) -> dict[Address, Account]:
         """What each of these accounts has here; at a recent chain block, or now."""
         function = self._artefact.functions["accountOf"]
-        calls = [{"to": _hex(self.address), "data": _hex(function.encode(_hex(account)))} for account in accounts]
-        outputs = await self._rpc.batch([("eth_call", [call, _tag(block)]) for call in calls])
-        found = (function.decode(_bytes(output))[0] for output in outputs)
+        calls = [function.encode(to_hex(account)) for account in accounts]
+        outputs = await call_each(self._rpc, self.address, calls, _tag(block))
+        found = (function.decode(from_hex(output))[0] for output in outputs)
         return {account: Account(*values) for account, values in zip(accounts, found, strict=True)}
 
     async def token(self) -> "Token":
@@ -103,7 +104,7 @@ class Treasury:
 
     async def bind(self, swarm: Address) -> Receipt:
         """By the deployer, once: it belongs to this swarm from now on."""
-        return await self._send("bind", "bind", _hex(swarm))
+        return await self._send("bind", "bind", to_hex(swarm))
 
     async def fund(self, amount: int) -> Receipt:
         """Pay into the pool. Approves the token's transfer first, if it is not approved."""
@@ -133,7 +134,7 @@ class Treasury:
 
     async def slash(self, account: Address) -> Receipt:
         """Take the stake of a member that was expelled and slashed by vote; anybody may."""
-        return await self._send(f"slash:{account.hex()}", "slash", _hex(account))
+        return await self._send(f"slash:{account.hex()}", "slash", to_hex(account))
 
     async def prove_contradiction(self, one: Statement, other: Statement, slice_: int) -> Receipt:
         """Take the stake of a member that signed two things of which one must be false; anybody may."""
@@ -149,7 +150,7 @@ class Treasury:
         token = await self.token()
         if await token.balance(self.account) < amount:
             raise TransactionFailed(
-                f"The account {_hex(self.account)} has less than {amount} of the token {_hex(token.address)}.",
+                f"The account {to_hex(self.account)} has less than {amount} of the token {to_hex(token.address)}.",
                 "Give it some of that token first.",
                 error="InsufficientBalance",
             )
@@ -177,11 +178,11 @@ class Token:
 
     async def balance(self, account: Address) -> int:
         """Units that an account holds."""
-        return int((await self._read("balanceOf", _hex(account)))[0])
+        return int((await self._read("balanceOf", to_hex(account)))[0])
 
     async def allowance(self, owner: Address, spender: Address) -> int:
         """Units that `spender` may take."""
-        return int((await self._read("allowance", _hex(owner), _hex(spender)))[0])
+        return int((await self._read("allowance", to_hex(owner), to_hex(spender)))[0])
 
     async def symbol(self) -> str:
         """Its short name. Raises WrongChain, as `decimals` does, if it has none: the standard leaves it to tokens."""
@@ -193,11 +194,11 @@ class Token:
 
     async def approve(self, spender: Address, amount: int) -> Receipt:
         """Let `spender` take so many units."""
-        return await self._send(f"approve:{spender.hex()}:{amount}", "approve", _hex(spender), amount)
+        return await self._send(f"approve:{spender.hex()}:{amount}", "approve", to_hex(spender), amount)
 
     async def transfer(self, to: Address, amount: int) -> Receipt:
         """Send units to somebody."""
-        return await self._send(f"transfer:{to.hex()}:{amount}", "transfer", _hex(to), amount)
+        return await self._send(f"transfer:{to.hex()}:{amount}", "transfer", to_hex(to), amount)
 
     async def _send(self, intent: str, name: str, *arguments: Any) -> Receipt:
         return await self._sender.send(intent, self.address, self._artefact.functions[name].encode(*arguments))
@@ -209,7 +210,7 @@ class Token:
 async def deploy_token(rpc: RpcClient, secret: bytes, name: str, symbol: str, supply: int, holder: Address) -> Address:
     """A new SwarmToken, all of it the holder's."""
     return (
-        await create(rpc, secret, "SwarmToken", artefact("SwarmToken"), None, name, symbol, supply, _hex(holder))
+        await create(rpc, secret, "SwarmToken", artefact("SwarmToken"), None, name, symbol, supply, to_hex(holder))
     ).address
 
 
@@ -241,9 +242,9 @@ async def create_treasury(
     rpc: RpcClient, secret: bytes, terms: Terms, policy: str, journal: TransactionJournal | None = None
 ) -> DeployedTreasury:
     """`deploy_treasury` that also tells the transactions, which a manifest names."""
-    if len(await rpc.call("eth_getCode", _hex(terms.token), "latest")) <= 2:
+    if len(await rpc.call("eth_getCode", to_hex(terms.token), "latest")) <= 2:
         raise ConfigError(
-            f"There is no token at {_hex(terms.token)} on this chain.",
+            f"There is no token at {to_hex(terms.token)} on this chain.",
             "Give the address of an ERC-20 contract as [rewards] token; `swarmp2p token` makes one.",
         )
     shares = None
@@ -277,36 +278,28 @@ async def _read(
     rpc: RpcClient, contract: str, address: Address, name: str, *arguments: Any, block: str = "latest"
 ) -> tuple[Any, ...]:
     function = artefact(contract).functions[name]
-    call = {"to": _hex(address), "data": "0x" + function.encode(*arguments).hex()}
+    call = {"to": to_hex(address), "data": to_hex(function.encode(*arguments))}
     try:
-        output = bytes.fromhex((await rpc.call("eth_call", call, block))[2:])
+        output = from_hex(await rpc.call("eth_call", call, block))
     except NodeError as error:
         raise WrongChain(
-            f"What is at {_hex(address)} refuses {name}(): {error.message}.", "Check the address and the RPC URL."
+            f"What is at {to_hex(address)} refuses {name}(): {error.message}.", "Check the address and the RPC URL."
         ) from None
     if not output:
-        raise WrongChain(f"Nothing answers {name}() at {_hex(address)}.", "Check the address and the RPC URL.")
+        raise WrongChain(f"Nothing answers {name}() at {to_hex(address)}.", "Check the address and the RPC URL.")
     return function.decode(output)
 
 
 def _terms_tuple(terms: Terms) -> tuple[Any, ...]:
-    return (_hex(terms.token), _hex(terms.policy), terms.per_round, terms.attester_bps, terms.unstake_delay)
+    return (to_hex(terms.token), to_hex(terms.policy), terms.per_round, terms.attester_bps, terms.unstake_delay)
 
 
 def _settlement_tuples(settlements: Sequence[Settlement]) -> list[tuple[Any, ...]]:
     return [
-        (each.round, [(_hex(entry.account), entry.index, entry.digest, entry.weight) for entry in each.entries])
+        (each.round, [(to_hex(entry.account), entry.index, entry.digest, entry.weight) for entry in each.entries])
         for each in settlements
     ]
 
 
 def _tag(block: int | None) -> str:
     return "latest" if block is None else hex(block)
-
-
-def _hex(data: bytes) -> str:
-    return "0x" + data.hex()
-
-
-def _bytes(text: str) -> bytes:
-    return bytes.fromhex(text.removeprefix("0x"))

@@ -5,6 +5,7 @@ from typing import Any
 
 from swarmp2p.control.abi_codec import artefact
 from swarmp2p.control.events import read_logs
+from swarmp2p.control.hexadecimal import from_hex
 from swarmp2p.control.history import arguments
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.money import (
@@ -22,15 +23,15 @@ from swarmp2p.core.money import (
 from swarmp2p.core.types import Address
 
 _RECORDS: dict[str, Callable[[dict[str, Any]], MoneyRecord]] = {
-    "Funded": lambda v: Funded(_address(v["from"]), v["amount"]),
-    "Staked": lambda v: Staked(_address(v["account"]), v["amount"]),
-    "UnstakeRequested": lambda v: UnstakeRequested(_address(v["account"]), v["unstakeAt"]),
-    "Unstaked": lambda v: Unstaked(_address(v["account"]), v["amount"]),
-    "Slashed": lambda v: Slashed(_address(v["account"]), v["amount"], v["proven"]),
-    "Earned": lambda v: Earned(v["round"], _address(v["account"]), v["share"], v["bonus"]),
+    "Funded": lambda v: Funded(v["from"], v["amount"]),
+    "Staked": lambda v: Staked(v["account"], v["amount"]),
+    "UnstakeRequested": lambda v: UnstakeRequested(v["account"], v["unstakeAt"]),
+    "Unstaked": lambda v: Unstaked(v["account"], v["amount"]),
+    "Slashed": lambda v: Slashed(v["account"], v["amount"], v["proven"]),
+    "Earned": lambda v: Earned(v["round"], v["account"], v["share"], v["bonus"]),
     "Settled": lambda v: Settled(v["round"], v["pot"], v["paid"]),
-    "Claimed": lambda v: Claimed(_address(v["account"]), v["amount"]),
-    "Refunded": lambda v: Refunded(_address(v["account"]), v["amount"]),
+    "Claimed": lambda v: Claimed(v["account"], v["amount"]),
+    "Refunded": lambda v: Refunded(v["account"], v["amount"]),
 }
 
 
@@ -43,9 +44,5 @@ async def read_treasury_history(rpc: RpcClient, treasury: Address, last_block: i
     compiled = artefact("SwarmTreasury")
     names = {compiled.events[name].topic: name for name in _RECORDS}
     logs = await read_logs(rpc, treasury, sorted(names), 0, last_block)
-    named = [(names[bytes.fromhex(log["topics"][0][2:])], log) for log in logs]
+    named = [(names[from_hex(log["topics"][0])], log) for log in logs]
     return tuple(_RECORDS[name](arguments(compiled, name, log)) for name, log in named)
-
-
-def _address(text: str) -> Address:
-    return bytes.fromhex(text[2:])

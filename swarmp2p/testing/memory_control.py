@@ -1,36 +1,16 @@
 """The contract's model in the place of a chain: the control layer for tests within one process, without delay."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import trio
 
 from swarmp2p.audit.evidence import Evidence
+from swarmp2p.control.abi_codec import artefact
+from swarmp2p.control.history import RECORDS
 from swarmp2p.control.interface import Control, Receipt, RoundResult
 from swarmp2p.core.config import Config
 from swarmp2p.core.errors import TransactionFailed
-from swarmp2p.core.history import (
-    Activated,
-    Call,
-    EnrolCall,
-    Enrolled,
-    ExecuteCall,
-    Expelled,
-    Extended,
-    FinalizeCall,
-    Idled,
-    Left,
-    Merged,
-    Opened,
-    Record,
-    Reopened,
-    Reported,
-    RolledBack,
-    Sealed,
-    Stopped,
-    SubmitCall,
-    Updated,
-)
+from swarmp2p.core.history import Call, EnrolCall, ExecuteCall, FinalizeCall, Record, SubmitCall
 from swarmp2p.core.messages import Attestation, Invite, Signed, Vote
 from swarmp2p.core.typed import Domain, domain_separator, signing_digest
 from swarmp2p.core.types import Address, Bitmap, Digest, ReportFlag
@@ -42,25 +22,6 @@ MEMORY_CHAIN_ID = 1337
 MEMORY_CONTRACT: Address = b"\xc0" * 20
 NOBODY: Address = bytes(20)
 """Stands for whoever an invalid signature names."""
-_RECORDS: dict[str, Callable[[tuple[Any, ...], Block, Any], Record]] = {
-    "Enrolled": lambda a, block, sent: Enrolled(a[0], a[1], a[3], a[4], a[2], block.timestamp, sent),
-    "Activated": lambda a, *_: Activated(a[1], a[0]),
-    "Idled": lambda a, block, _: Idled(a[1], a[0], block.timestamp),
-    "Opened": lambda a, block, _: Opened(a[0], a[1], a[2], a[3], block.timestamp),
-    "Extended": lambda a, *_: Extended(*a),
-    "Updated": lambda a, block, sent: Updated(a[0], a[1], a[2], a[3], a[4], sent, ReportFlag(a[6]), block.timestamp),
-    "Sealed": lambda a, *_: Sealed(*a),
-    "Merged": lambda a, block, sent: Merged(a[0], a[1], a[2], a[3], a[4], block.number, block.timestamp, sent),
-    "Left": lambda a, *_: Left(a[1], a[0]),
-    "Expelled": lambda a, block, sent: Expelled(a[1], a[0], a[2], a[3], block.timestamp, sent),
-    "RolledBack": lambda a, block, sent: RolledBack(a[0], a[1], a[2], block.timestamp, sent),
-    "Reopened": lambda a, block, sent: Reopened(a[0], a[1], a[2], block.timestamp, sent),
-    "Stopped": lambda a, block, sent: Stopped(
-        a[0], a[1], a[2], a[3], block.timestamp, sent if isinstance(sent, ExecuteCall) else None
-    ),
-    "Reported": lambda a, *_: Reported(a[0], a[1], ReportFlag(a[3])),
-}
-"""Records by event, from its arguments, its block and the transaction's words."""
 
 
 class MemoryChain:
@@ -100,9 +61,14 @@ class MemoryChain:
 
     def _record(self, sent: Call | None) -> None:
         """Take down the events of the last call."""
+        block = self.model.block
         for event in self.model.events[self._recorded :]:
-            if event.name in _RECORDS:
-                self._records.append(_RECORDS[event.name](event.args, self.model.block, sent))
+            if event.name in RECORDS:
+                inputs = artefact().events[event.name].inputs
+                values = {entry["name"]: value for entry, value in zip(inputs, event.args, strict=True)}
+                # A stop is no vote's doing unless a vote was what was sent.
+                call = None if event.name == "Stopped" and not isinstance(sent, ExecuteCall) else sent
+                self._records.append(RECORDS[event.name](values, block.number, block.timestamp, call))
         self._recorded = len(self.model.events)
 
     def result(self, round_: int) -> RoundResult:
