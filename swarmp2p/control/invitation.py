@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from swarmp2p.control.manifest import DAY, Manifest
 from swarmp2p.control.paper import Paper, Read, hexadecimal, moment, number
 from swarmp2p.core.config import Config
 from swarmp2p.core.errors import InvitationRefused
 from swarmp2p.core.messages import Invite
 from swarmp2p.core.types import Address, Digest, Status
 from swarmp2p.core.view import Member, View
+from swarmp2p.identity import Key
 
+DEADLINE_DAYS = 30.0
 _ASK = "Ask whoever invited you for a new one."
 
 
@@ -64,6 +67,32 @@ def described_invite(invite: Invite, min_stake: int = 0) -> str:
         f"invite 0x{invite.invitee.hex()} with a weight of at most {invite.max_weight}, a member until"
         f" {moment(invite.expires)}, for a stake of {invite.stake}{low}"
     )
+
+
+def invited_by(
+    key: Key,
+    manifest: Manifest,
+    domain: bytes,
+    invitee: Member,
+    *,
+    max_weight: int,
+    days: float,
+    now: float,
+    deadline_days: float = DEADLINE_DAYS,
+) -> Invitation:
+    """A founder's or member's signed invitation, on the manifest's terms.
+
+    Args:
+        invitee: the contract's entry of the account.
+        max_weight: largest weight that the invitee may declare.
+        days: for how long the membership is authorised, from now on.
+        now: Unix seconds.
+        deadline_days: until when the invitation can be used.
+    """
+    expires, deadline = (int(now) + round(span * DAY) for span in (days, deadline_days))
+    purpose = manifest.purpose_digest
+    body = new_invite(invitee, purpose, max_weight, expires, deadline, manifest.min_stake)
+    return Invitation(manifest.chain_id, manifest.contract, body).signed(key, domain)
 
 
 def verify(

@@ -39,7 +39,7 @@ def decide(view: View, store: Store, config: Config, knobs: Knobs, now: float, k
             later, and never by the time of the latest chain block (section 4).
     """
     me = view.member(store.me)
-    if me is None or me.status not in (Status.IDLE, Status.ACTIVE):
+    if me is None or not me.status.enrolled:
         return ()
     actions = [_keep(view, store), *_take_over_head(view, store, config, now)]
     if view.phase is Phase.STOPPED:

@@ -5,7 +5,7 @@ from swarmp2p.core.coverage import choose_cover
 from swarmp2p.core.messages import Attestation
 from swarmp2p.core.store import Cover, RoundStore, Store
 from swarmp2p.core.threshold import inclusion_floor
-from swarmp2p.core.types import NO_DIGEST, Address, Bitmap, Digest, Phase, Reason, Status, bitmap_of, bits
+from swarmp2p.core.types import NO_DIGEST, Address, Bitmap, Digest, Phase, Reason, bitmap_of, bits
 from swarmp2p.core.view import View
 
 
@@ -84,7 +84,7 @@ def _cover(view: View, current: RoundStore, config: Config, excluded: Bitmap, no
 def may_sign(view: View, signer: Address, now: float) -> bool:
     """Whether the contract counts this member's signature, by the own clock (section 4, finalize)."""
     member = view.member(signer)
-    return member is not None and member.status in (Status.IDLE, Status.ACTIVE) and member.expires >= now
+    return member is not None and member.status.enrolled and member.expires >= now
 
 
 def excluded_mask(view: View, current: RoundStore, config: Config) -> Bitmap:

@@ -42,6 +42,11 @@ class Status(IntEnum):
     ACTIVE = 2
     BARRED = 3
 
+    @property
+    def enrolled(self) -> bool:
+        """Whether it is a member, waited for or not."""
+        return self in (Status.IDLE, Status.ACTIVE)
+
 
 class ReportFlag(IntFlag):
     """What a validation report says of the head (section 4, submitUpdate)."""

@@ -19,7 +19,7 @@ from swarmp2p.core.election import leaders, permutation
 from swarmp2p.core.errors import ConfigError, SchemaMismatch
 from swarmp2p.core.schema import Schema, require_aligned
 from swarmp2p.core.store import Store
-from swarmp2p.core.types import Address, Digest, Phase, Status
+from swarmp2p.core.types import Address, Digest, Phase
 from swarmp2p.core.view import View
 from swarmp2p.home import Home
 from swarmp2p.identity import Key, keccak256
@@ -146,10 +146,8 @@ class Context:
 
     def admit(self) -> None:
         """Let the network admit exactly the members of the current view whose authorised time has not passed."""
-        allowed, now = (Status.IDLE, Status.ACTIVE), self.clock()
-        self.host.set_members(
-            frozenset(m.address for m in self.view.members if m.status in allowed and m.expires >= now)
-        )
+        now = self.clock()
+        self.host.set_members(frozenset(m.address for m in self.view.members if m.status.enrolled and m.expires >= now))
 
     def next_expiry(self) -> float:
         """When the next member's time is over, on trio's clock; infinity: of none."""

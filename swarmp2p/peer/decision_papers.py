@@ -11,7 +11,7 @@ from swarmp2p.control.manifest import DAY
 from swarmp2p.control.paper_box import AnyPaper, is_past, paper_id
 from swarmp2p.core.messages import Invite, Vote
 from swarmp2p.core.typed import signing_digest
-from swarmp2p.core.types import Address, Digest, Status
+from swarmp2p.core.types import Address, Digest
 from swarmp2p.core.view import View
 from swarmp2p.identity import keccak256, recover
 
@@ -145,7 +145,7 @@ class Papers:
         signers = {signer for signer in self.signers(id_) if signer is not None}
         if not signers or self.me in signers:
             return False
-        may = {member.address for member in view.members if member.status in (Status.IDLE, Status.ACTIVE)}
+        may = {member.address for member in view.members if member.status.enrolled}
         return not signers & (may if isinstance(paper, Ballot) else may | self.swarm.founders)
 
     # ---- room

@@ -1,6 +1,7 @@
 """The loop: read the chain, ask `decide` what is wanted, keep that running. Level-triggered (protocol, section 1)."""
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import trio
 from swarmp2p.core import actions as act
 from swarmp2p.core.decide import decide, observe
 from swarmp2p.core.errors import LearnerFailed, NotAMember, SchemaMismatch, SwarmError
-from swarmp2p.core.types import Address, Phase, Status
+from swarmp2p.core.types import Address, Phase
 from swarmp2p.core.view import View
 from swarmp2p.failures import unwrapped
 from swarmp2p.identity import keccak256
@@ -71,7 +72,7 @@ class Driver:
         }
         self.finished = trio.Event()
         self.reconciler: Reconciler | None = None
-        self._missing_since: float | None = None
+        self._missing_since = math.inf
 
     async def run(self) -> None:
         """Until cancelled, or an error that only a person can mend."""
@@ -116,7 +117,7 @@ class Driver:
         while True:
             try:
                 view = await self._next_view()
-                gone = view.member(ctx.store.me) is None and await self._was_removed()
+                gone = await self._was_removed(view)
             except SwarmError as error:
                 # Not only silence: a node that is behind or ill says that there is no contract, and other things.
                 _log.warning("%s (trying again)", error)
@@ -128,11 +129,12 @@ class Driver:
                 if view != ctx.view:
                     self._take_view(view)
 
-    async def _was_removed(self) -> bool:
-        """Whether this member, of whom the view tells nothing, left or was expelled: else its enrolment itself may have
-        been reorganised away."""
-        me = await self._ctx.contract.member(self._ctx.store.me)
-        return me.term > 0 and me.status in (Status.NONE, Status.BARRED)
+    async def _was_removed(self, view: View) -> bool:
+        """Whether this member left or was expelled. A view that tells nothing of it proves neither: its enrolment itself
+        may have been reorganised away."""
+        account = self._ctx.store.me
+        me = view.member(account) or await self._ctx.contract.member(account)
+        return me.term > 0 and not me.status.enrolled
 
     async def _next_view(self) -> View:
         """The next state; a wake-up (gossip, an own transaction) makes it look at once."""
@@ -144,15 +146,11 @@ class Driver:
 
     def _take_view(self, view: View) -> None:
         ctx = self._ctx
-        me = view.member(ctx.store.me)
-        if me is None and self._missing_since is None:
-            self._missing_since = trio.current_time()
-        if me is not None:
-            self._missing_since = None
-        since = self._missing_since
-        if (me is not None and me.status in (Status.NONE, Status.BARRED)) or (
-            since is not None and trio.current_time() >= since + MISSING_PATIENCE
-        ):
+        if view.member(ctx.store.me) is not None:
+            self._missing_since = math.inf
+        else:
+            self._missing_since = min(self._missing_since, trio.current_time())
+        if trio.current_time() >= self._missing_since + MISSING_PATIENCE:
             raise _no_member(ctx.store.me)
         before, ctx.view = ctx.view, view
         if before.members != view.members:

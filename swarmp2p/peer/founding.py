@@ -15,8 +15,8 @@ from swarmp2p.control.agreement import Agreement, agree, require_agreement, with
 from swarmp2p.control.contract import SwarmContract, create_swarm
 from swarmp2p.control.faucet import fund
 from swarmp2p.control.interface import TransactionJournal
-from swarmp2p.control.invitation import Invitation, new_invite, verify
-from swarmp2p.control.manifest import DAY, Manifest, Rewards
+from swarmp2p.control.invitation import DEADLINE_DAYS, Invitation, invited_by, verify
+from swarmp2p.control.manifest import Manifest, Rewards
 from swarmp2p.control.manifest_file import load_draft
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.control.treasury import POLICIES, Treasury, create_treasury
@@ -188,7 +188,7 @@ async def invite(
     *,
     max_weight: int,
     days: float,
-    deadline_days: float = 30.0,
+    deadline_days: float = DEADLINE_DAYS,
 ) -> Invitation:
     """A founder's (or member's) signed invitation for an address.
 
@@ -197,7 +197,6 @@ async def invite(
         days: for how long the membership is authorised, from now on.
         deadline_days: until when the invitation can be used.
     """
-    now = int(time.time())
     async with RpcClient(manifest.rpc, chain_id=manifest.chain_id) as rpc:
         contract = SwarmContract(rpc, manifest.contract, key.secret)
         config = await contract.check(manifest.digest)
@@ -206,9 +205,9 @@ async def invite(
         raise ConfigError(
             f"0x{key.address.hex()} is neither a founder nor a member of this swarm.", "Use the home of one of them."
         )
-    expires, deadline = now + round(days * DAY), now + round(deadline_days * DAY)
-    body = new_invite(member, config.purpose, max_weight, expires, deadline, manifest.min_stake)
-    return Invitation(manifest.chain_id, manifest.contract, body).signed(key, domain)
+    return invited_by(
+        key, manifest, domain, member, max_weight=max_weight, days=days, now=time.time(), deadline_days=deadline_days
+    )
 
 
 async def sign_too(manifest: Manifest, key: Key, invitation: Invitation) -> Invitation:

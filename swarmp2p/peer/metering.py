@@ -12,7 +12,7 @@ import trio
 
 from swarmp2p.core.errors import MessageRefused, SwarmError
 from swarmp2p.core.messages import Receipt
-from swarmp2p.core.types import Address, Phase, Status
+from swarmp2p.core.types import Address, Phase
 from swarmp2p.home import RECEIPTS_FILE
 from swarmp2p.network.interface import topic_name
 from swarmp2p.network.wire import MAX_RECEIPTS, decode_receipts, encode_receipts
@@ -128,8 +128,7 @@ class Metering:
         return heard.messages < MOST_MESSAGES and heard.receipts + len(bodies) <= MOST_RECEIPTS
 
     def _members(self) -> set[Address]:
-        allowed = (Status.IDLE, Status.ACTIVE)
-        return {member.address for member in self._ctx.view.members if member.status in allowed}
+        return {member.address for member in self._ctx.view.members if member.status.enrolled}
 
     def _checked(self, data: bytes) -> list[SignedReceipt]:
         members = self._members()

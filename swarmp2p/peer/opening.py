@@ -19,7 +19,7 @@ from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.config import Config, Knobs
 from swarmp2p.core.errors import ConfigError, NotAMember
 from swarmp2p.core.store import Store
-from swarmp2p.core.types import Address, Status
+from swarmp2p.core.types import Address
 from swarmp2p.core.view import View
 from swarmp2p.home import Home
 from swarmp2p.merge.registry import rule_from_id
@@ -31,7 +31,6 @@ from swarmp2p.peer.events import StepHook
 from swarmp2p.peer.founding import check_founded, put_stake
 from swarmp2p.peer.learner import Learner, LearnerThread
 
-MEMBERS = (Status.IDLE, Status.ACTIVE)
 DEFAULT_LISTEN = ("/ip4/0.0.0.0/tcp/0",)
 
 
@@ -77,7 +76,7 @@ async def open_context(
             contract = SwarmContract(rpc, agreed.contract, own.key.secret, own.journal)
             config = await check_founded(rpc, agreed, contract)
             invited = None if invitation is None else Invitation.load(Path(invitation).expanduser())
-            if invited is not None and (await contract.member(contract.account)).status not in MEMBERS:
+            if invited is not None and not (await contract.member(contract.account)).status.enrolled:
                 await put_stake(rpc, agreed, own.key, invited.invite.stake, own.journal)
             async with open_on(
                 agreed,
@@ -177,10 +176,10 @@ async def enrolled(
     """
     me = view.member(contract.account)
     addresses = host.multiaddrs()
-    member = me is not None and me.status in MEMBERS and me.expires >= now
+    member = me is not None and me.status.enrolled and me.expires >= now
     if not member and invitation is None:
         account = f"0x{contract.account.hex()}"
-        if me is not None and me.status in MEMBERS:
+        if me is not None and me.status.enrolled:
             ended = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(me.expires))
             raise NotAMember(f"The membership of {account} expired at {ended}.", "Ask a founder to renew it.")
         raise NotAMember(

@@ -21,7 +21,7 @@ from swarmp2p.core.contradiction import statement_of as statement_of_message
 from swarmp2p.core.errors import ConfigError, TransactionFailed, WrongChain
 from swarmp2p.core.history import Enrolled, Record
 from swarmp2p.core.money import Settled
-from swarmp2p.core.types import Address, Phase, Status
+from swarmp2p.core.types import Address, Phase
 from swarmp2p.core.view import View
 from swarmp2p.identity import Key
 from swarmp2p.peer.founding import check_founded
@@ -264,7 +264,7 @@ async def withdraw(money: Money) -> Withdrawal:
     stopped = view.phase is Phase.STOPPED
     if not stopped:
         member = await money.contract.member(money.account)
-        if member.status in (Status.IDLE, Status.ACTIVE) and time.time() <= member.expires:
+        if member.status.enrolled and time.time() <= member.expires:
             raise TransactionFailed(
                 f"{who} is a member, and its stake stays in while it is one.",
                 "Leave first: `swarmp2p leave`.",

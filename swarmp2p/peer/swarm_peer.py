@@ -12,7 +12,7 @@ from multiformats import CID
 from swarmp2p.content.interface import ContentStore
 from swarmp2p.content.unixfs import cid
 from swarmp2p.control.ballot import Ballot, new_vote
-from swarmp2p.control.invitation import Invitation, new_invite
+from swarmp2p.control.invitation import Invitation, invited_by
 from swarmp2p.control.manifest import DAY
 from swarmp2p.core.config import Knobs
 from swarmp2p.core.errors import BallotRefused, ConfigError, SwarmError
@@ -261,10 +261,10 @@ class SwarmPeer:
             days: for how long the membership is authorised, from now on.
         """
         ctx = self._ctx
-        expires, deadline = (int(ctx.clock() + span * DAY) for span in (days, 30.0))
         member = await ctx.contract.member(invitee)
-        body = new_invite(member, ctx.config.purpose, max_weight, expires, deadline, ctx.manifest.min_stake)
-        invitation = Invitation(ctx.manifest.chain_id, ctx.manifest.contract, body).signed(ctx.key, ctx.domain)
+        invitation = invited_by(
+            ctx.key, ctx.manifest, ctx.domain, member, max_weight=max_weight, days=days, now=ctx.clock()
+        )
         await self._driver.decisions.add(invitation)
         return invitation
 

@@ -9,7 +9,7 @@ from swarmp2p.core.actions import Announce, Sign, Sync
 from swarmp2p.core.errors import MessageRefused, PeerUnreachable
 from swarmp2p.core.messages import Hint, RoundMessage, Signed
 from swarmp2p.core.typed import signing_digest
-from swarmp2p.core.types import Address, Digest, Phase, Status
+from swarmp2p.core.types import Address, Digest, Phase
 from swarmp2p.home import EVIDENCE_FOLDER
 from swarmp2p.identity import keccak256, recover
 from swarmp2p.network.interface import Stream, topic_name
@@ -59,7 +59,7 @@ class Talk:
             _log.info("refused a message of 0x%s: %s", author.hex(), refusal)
             return False
         member = self._ctx.view.member(author)
-        if member is None or member.status not in (Status.IDLE, Status.ACTIVE):
+        if member is None or not member.status.enrolled:
             return False
         if isinstance(message, Hint):
             return message.round >= self._ctx.view.round
