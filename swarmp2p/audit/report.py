@@ -83,9 +83,9 @@ class VoteReport:
     """In which it was."""
     vote: Vote
     signers: tuple[Address, ...]
-    """Whose signatures count: members that were ACTIVE then, without the target, by index."""
+    """Whose signatures count: voters whose time was not over, without the target, by index."""
     voters: int
-    """ACTIVE members at that time, of which more than half had to sign."""
+    """The voters at that time, of which more than half had to sign."""
     block_timestamp: int
 
     def __str__(self) -> str:

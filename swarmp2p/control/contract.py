@@ -219,7 +219,7 @@ class SwarmContract:
         return await self._send("leave", "leave")
 
     async def execute(self, vote: Vote, signatures: Sequence[bytes]) -> Receipt:
-        """Carry out what more than half of the ACTIVE members signed (section 4)."""
+        """Carry out what more than half of the voters signed (section 4)."""
         values = (int(vote.kind), to_hex(vote.target), vote.arg, vote.ballot, vote.deadline)
         return await self._send_named(f"vote:{vote.ballot}", "execute", values, list(signatures))
 

@@ -133,7 +133,7 @@ class Control(Protocol):
         ...
 
     async def execute(self, vote: Vote, signatures: Sequence[bytes]) -> Receipt:
-        """Carry out what more than half of the ACTIVE members signed; anybody may send it."""
+        """Carry out what more than half of the voters signed; anybody may send it."""
         ...
 
     async def stop_abandoned(self) -> Receipt:

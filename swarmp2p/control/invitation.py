@@ -142,7 +142,7 @@ def enough_inviters(invitation: Invitation, domain: bytes, config: Config, view:
     """The signatures, in ascending order of signers, each once.
 
     Raises:
-        InvitationRefused: neither enough founders nor more than half of the ACTIVE members signed.
+        InvitationRefused: neither enough founders nor more than half of the voters signed.
     """
     by_signer = invitation.by_signer(domain)
     founders = {signer for signer in by_signer if signer in config.founders}

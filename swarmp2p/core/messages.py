@@ -43,7 +43,7 @@ class Objection:
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """Leave to enrol: signed by kInvite founders or by more than half of the ACTIVE members."""
+    """Leave to enrol: signed by kInvite founders or by more than half of the voters (`View.voters`)."""
 
     invitee: Address
     term: int
@@ -56,7 +56,7 @@ class Invite:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A decision of more than half of the ACTIVE members (section 4, `execute`)."""
+    """A decision of more than half of the voters (`View.voters`; section 4, `execute`)."""
 
     kind: VoteKind
     target: Address
