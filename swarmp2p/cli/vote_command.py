@@ -29,8 +29,8 @@ def command() -> None:
     """Decide together: expel a member, go back to an earlier model, stop, or train on.
 
     One member proposes, others sign; with the signatures of more than half of the voters (the members that take part, and
-    those that a merge has left out since) anybody sends it to the contract. A running peer of the same HOME passes papers and signatures on, and carries out what enough have signed;
-    the files can also be handed around.
+    those that a merge has left out since) anybody sends it to the contract. A running peer of the same HOME passes papers
+    and signatures on, and carries out what enough have signed; the files can also be handed around.
     """
 
 
