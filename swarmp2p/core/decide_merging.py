@@ -151,7 +151,7 @@ class _Merging:
     def coverage(self) -> tuple[int, ...]:
         """Per slice, by how many members it is attested in the best-covered group of equal attestations."""
         best = (0,) * self.view.k
-        for merged, masks in attested(self.view, self.current, self.excluded):
+        for merged, _, masks in attested(self.view, self.current, self.excluded, self.now):
             if merged != NO_DIGEST:
                 best = max(best, coverage(masks.values(), self.view.k), key=sum)
         return best

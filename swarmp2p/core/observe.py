@@ -64,12 +64,7 @@ def _take_covers(view: View, current: RoundStore, config: Config, now: float) ->
 
 def _cover(view: View, current: RoundStore, config: Config, excluded: Bitmap, now: float) -> Cover | None:
     included = view.submitted & ~excluded
-    for (merged, slices), signed in sorted(current.attestations(excluded).items()):
-        masks = {
-            signer: message.body.mask
-            for signer, message in signed.items()
-            if isinstance(message.body, Attestation) and may_sign(view, signer, now)
-        }
+    for merged, slices, masks in attested(view, current, excluded, now):
         chosen: tuple[Address, ...] | None = None
         if merged == NO_DIGEST:
             if len(masks) >= config.q and not slices:
@@ -77,6 +72,7 @@ def _cover(view: View, current: RoundStore, config: Config, excluded: Bitmap, no
         elif len(slices) == view.k and included.bit_count() >= inclusion_floor(view.roster.bit_count()):
             chosen = choose_cover(masks, view.k, config.q)
         if chosen is not None:
+            signed = current.attestations(excluded)[merged, slices]
             return Cover(merged, slices, tuple(signed[signer] for signer in chosen))
     return None
 
@@ -103,9 +99,22 @@ def claimed(current: RoundStore, excluded: Bitmap, slice_: int, q: int) -> Diges
     return max(enough, key=lambda digest: (len(by_digest[digest]), digest)) if enough else None
 
 
-def attested(view: View, current: RoundStore, excluded: Bitmap) -> list[tuple[Digest, dict[Address, int]]]:
-    """Per group of equal attestations: the merged digest, and the masks by signer."""
+def attested(
+    view: View, current: RoundStore, excluded: Bitmap, now: float
+) -> list[tuple[Digest, tuple[Digest, ...], dict[Address, int]]]:
+    """Per group of equal attestations: the merged digest, the slices, and by signer the masks that the contract counts.
+
+    Whoever was expelled or left after it signed has to be replaced, so it must not look as if it had attested.
+    """
     return [
-        (merged, {signer: m.body.mask for signer, m in signed.items() if isinstance(m.body, Attestation)})
-        for (merged, _), signed in sorted(current.attestations(excluded).items())
+        (
+            merged,
+            slices,
+            {
+                signer: message.body.mask
+                for signer, message in signed.items()
+                if isinstance(message.body, Attestation) and may_sign(view, signer, now)
+            },
+        )
+        for (merged, slices), signed in sorted(current.attestations(excluded).items())
     ]

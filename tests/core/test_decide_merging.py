@@ -15,7 +15,7 @@ from swarmp2p.core.actions import (
 from swarmp2p.core.decide import observe
 from swarmp2p.core.election import duty_width, permutation, rank_of
 from swarmp2p.core.messages import Attestation, Claim, Objection
-from swarmp2p.core.types import Reason
+from swarmp2p.core.types import Reason, Status
 from swarmp2p.identity import keccak256
 from tests.core.builders import (
     CONFIG,
@@ -189,6 +189,24 @@ def test_workers_that_claim_and_die_are_replaced() -> None:
     for position in range(2):
         current.add(attestation(at_position(view, position), 1, k=1))
     assert not of(Merge, wanted(view, store, claimed_at + 2 * TIMEOUT)), "attested: nothing is missing any more"
+
+
+def test_workers_that_are_expelled_after_they_attested_are_replaced() -> None:
+    """Seen in a long run: the contract refused the signature, but the slice counted as attested until the round's abort."""
+    view = merging(8, 1)
+    me = at_position(view, 7)
+    store = a_store(me)
+    current = in_round(view, store)
+    workers = [at_position(view, position) for position in range(2)]
+    for worker in workers:
+        current.add(claim(worker, 0))
+        current.add(attestation(worker, 1, k=1))
+    late = T0 + 3 * TIMEOUT
+    wanted(view, store, T0)
+    assert not of(Merge, wanted(view, store, late))
+    gone = replace(view.members[workers[0]], status=Status.BARRED)
+    view = replace(view, members=tuple(gone if m.index == gone.index else m for m in view.members))
+    assert of(Merge, wanted(view, store, late))
 
 
 def test_the_clock_of_attestations_starts_when_every_slice_is_claimed() -> None:
