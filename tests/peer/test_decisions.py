@@ -12,7 +12,7 @@ import trio
 from swarmp2p import SwarmPeer
 from swarmp2p.control.invitation import new_invite
 from swarmp2p.control.paper_box import PaperBox
-from swarmp2p.core.errors import BallotRefused, NotAMember, WrongChain
+from swarmp2p.core.errors import BallotRefused, NotAMember, TransactionFailed, WrongChain
 from swarmp2p.core.messages import Vote
 from swarmp2p.core.typed import signing_digest
 from swarmp2p.core.types import NO_ADDRESS, Phase, StopReason, VoteKind
@@ -113,6 +113,36 @@ async def test_a_member_is_expelled_and_cut_off_while_the_others_go_on(tmp_path:
     swarm = await with_members(tmp_path, test)
     assert swarm.chain.model.ballot == 1
     assert [event.args[1] for event in swarm.chain.model.events if event.name == "Expelled"] != []
+
+
+async def test_one_that_attested_is_expelled_before_the_merge_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others do its part again, and the round is merged: it does not wait for its abort."""
+    finalize, targets, refused = MemoryControl.finalize, list[bytes](), list[str | None]()
+
+    async def too_late(control: MemoryControl, round_: int, *arguments: Any) -> Any:
+        chain = control._chain
+        if not targets:
+            targets.extend(signed.signer for signed in arguments[-1] if signed.signer != control.account)
+            others = [account for account in chain.model.members if account != targets[0]]
+            vote = Vote(VoteKind.EXPEL, targets[0], 0, chain.model.ballot, chain.model.block.timestamp + 1000)
+            chain.transact(lambda model: model.execute(control.account, vote, others))
+        try:
+            return await finalize(control, round_, *arguments)
+        except TransactionFailed as error:
+            refused.append(error.error)
+            raise
+
+    async def test(members: Members) -> None:
+        model = members.swarm.chain.model
+        monkeypatch.setattr(MemoryControl, "finalize", too_late)
+        merged = model.merged_rounds
+        await members.until(lambda: model.merged_rounds > merged + 1)
+        assert refused[0] == "NotAuthorised"
+        assert [event for event in model.events if event.name == "Aborted"] == []
+
+    await with_members(tmp_path, test)
 
 
 async def test_too_few_signatures_change_nothing(tmp_path: Path) -> None:
