@@ -2,7 +2,6 @@
 pragma solidity 0.8.30;
 
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
-import {Swarm} from "../src/Swarm.sol";
 import {ISwarm} from "../src/interfaces/ISwarm.sol";
 import {TypedLib} from "../src/libraries/TypedLib.sol";
 import {Vm} from "./Vm.sol";
@@ -16,7 +15,7 @@ abstract contract BaseTest {
     uint32 internal constant MAX_WEIGHT = 1_000_000;
     bytes internal constant ADDRESSES = "/ip4/127.0.0.1/tcp/4001/p2p/16Uiu2HAmSomePeer";
 
-    Swarm internal swarm;
+    ISwarm internal swarm;
 
     constructor() {
         vm.warp(START);
@@ -63,9 +62,9 @@ abstract contract BaseTest {
         }
     }
 
-    /// @dev By the compiled file: a copy of the contract in every test's bytecode would take minutes to compile.
-    function deploy(ISwarm.Config memory c) internal returns (Swarm) {
-        return Swarm(vm.deployCode("src/Swarm.sol:Swarm", abi.encode(c)));
+    /// @dev By the compiled file, as all that ships: a test that imported it would compile it too, and with other settings.
+    function deploy(ISwarm.Config memory c) internal returns (ISwarm) {
+        return ISwarm(vm.deployCode("src/Swarm.sol:Swarm", abi.encode(c)));
     }
 
     /// @dev Deploys and enrols the initial members: accounts 0 to n - 1, of which 0 to 2 are the founders.
@@ -171,11 +170,11 @@ abstract contract BaseTest {
     /* MOVES */
 
     /// @dev The swarm, for a call as an account sends it, and not through the contract that a test is.
-    function direct() internal returns (Swarm) {
+    function direct() internal returns (ISwarm) {
         return sentBy(account(0));
     }
 
-    function sentBy(address sender) internal returns (Swarm) {
+    function sentBy(address sender) internal returns (ISwarm) {
         vm.prank(sender, sender);
         return swarm;
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Swarm} from "../src/Swarm.sol";
 import {ISwarm} from "../src/interfaces/ISwarm.sol";
 import {BaseTest} from "./BaseTest.sol";
 
@@ -32,9 +31,9 @@ contract ConfigTest is BaseTest {
 
     function testSaltDiffersAmongDeployments() public {
         ISwarm.Config memory c = baseConfig(4);
-        bytes32 one = new Swarm(c).state().salt;
+        bytes32 one = deploy(c).state().salt;
         vm.warp(START + 1);
-        vm.assertTrue(one != new Swarm(c).state().salt);
+        vm.assertTrue(one != deploy(c).state().salt);
     }
 
     function testDomainFollowsTheChain() public {
@@ -46,7 +45,7 @@ contract ConfigTest is BaseTest {
 
     function bad(ISwarm.Config memory c, string memory field) private {
         vm.expectRevert(abi.encodeWithSelector(ISwarm.BadConfig.selector, field));
-        new Swarm(c);
+        deploy(c);
     }
 
     function testRefusesWhatCannotWork() public {

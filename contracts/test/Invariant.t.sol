@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Swarm} from "../src/Swarm.sol";
 import {ISwarm} from "../src/interfaces/ISwarm.sol";
 import {BitmapLib} from "../src/libraries/BitmapLib.sol";
 import {TypedLib} from "../src/libraries/TypedLib.sol";
@@ -55,7 +54,7 @@ contract Handler is BaseTest {
         look();
     }
 
-    function theSwarm() external view returns (Swarm) {
+    function theSwarm() external view returns (ISwarm) {
         return swarm;
     }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {SwarmTreasury} from "../../src/SwarmTreasury.sol";
 import {ISwarmTreasury} from "../../src/interfaces/ISwarmTreasury.sol";
 import {MockSwarm} from "./MockSwarm.sol";
 import {TreasuryTest} from "./TreasuryTest.sol";
@@ -13,12 +12,12 @@ contract BindTest is TreasuryTest {
         start();
     }
 
-    function unbound() private returns (SwarmTreasury t) {
-        t = new SwarmTreasury(treasury.terms());
+    function unbound() private returns (ISwarmTreasury t) {
+        t = deploy(treasury.terms());
     }
 
     function testBound() public {
-        SwarmTreasury t = unbound();
+        ISwarmTreasury t = unbound();
         vm.assertEq(t.swarm(), address(0));
         MockSwarm s = new MockSwarm(address(t), SALT);
         vm.expectEmit();
@@ -35,7 +34,7 @@ contract BindTest is TreasuryTest {
     }
 
     function testOnlyTheDeployer() public {
-        SwarmTreasury t = unbound();
+        ISwarmTreasury t = unbound();
         MockSwarm s = new MockSwarm(address(t), SALT);
         vm.prank(account(0));
         refuses(ISwarmTreasury.CannotBind.selector);
@@ -49,7 +48,7 @@ contract BindTest is TreasuryTest {
     }
 
     function testOnlyASwarmThatNamesIt() public {
-        SwarmTreasury t = unbound();
+        ISwarmTreasury t = unbound();
         refuses(ISwarmTreasury.CannotBind.selector);
         t.bind(address(swarm));
         refuses(ISwarmTreasury.CannotBind.selector);
@@ -57,7 +56,7 @@ contract BindTest is TreasuryTest {
     }
 
     function testNothingBeforeIt() public {
-        SwarmTreasury t = unbound();
+        ISwarmTreasury t = unbound();
         bytes[] memory calls = new bytes[](10);
         ISwarmTreasury.Settlement[] memory none;
         ISwarmTreasury.Statement memory s;
@@ -109,6 +108,6 @@ contract BindTest is TreasuryTest {
 
     function badTerms(ISwarmTreasury.Terms memory t, string memory field) private {
         refuses(ISwarmTreasury.BadTerms.selector, field);
-        new SwarmTreasury(t);
+        deploy(t);
     }
 }

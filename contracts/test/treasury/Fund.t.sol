@@ -2,9 +2,9 @@
 pragma solidity 0.8.30;
 
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
-import {SwarmToken} from "../../src/SwarmToken.sol";
 import {ISwarmTreasury} from "../../src/interfaces/ISwarmTreasury.sol";
 import {PoolLib} from "../../src/libraries/PoolLib.sol";
 import {CallbackToken, FalseToken, FeeToken, SilentToken} from "./Tokens.sol";
@@ -45,12 +45,11 @@ contract FundTest is TreasuryTest {
     /* PERMITS */
 
     function permitToken() private {
-        SwarmToken t = new SwarmToken("Token", "TKN", 1000, account(0));
-        startWith(address(t));
+        startWith(address(swarmToken("Token", "TKN", 1000)));
     }
 
     function permit(uint256 amount) private view returns (uint8 v, bytes32 r, bytes32 s) {
-        SwarmToken t = SwarmToken(address(token));
+        ERC20Permit t = ERC20Permit(address(token));
         bytes32 kind = keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
         bytes32 body = keccak256(abi.encode(kind, account(0), address(treasury), amount, t.nonces(account(0)), START));
         return vm.sign(key(0), keccak256(abi.encodePacked("\x19\x01", t.DOMAIN_SEPARATOR(), body)));
@@ -73,7 +72,7 @@ contract FundTest is TreasuryTest {
     function testPermitBroughtByAnother() public {
         permitToken();
         (uint8 v, bytes32 r, bytes32 s) = permit(70);
-        SwarmToken(address(token)).permit(account(0), address(treasury), 70, START, v, r, s);
+        ERC20Permit(address(token)).permit(account(0), address(treasury), 70, START, v, r, s);
         vm.prank(account(0));
         treasury.fundWithPermit(70, START, v, r, s);
         poolIs(70);

@@ -4,9 +4,7 @@ pragma solidity 0.8.30;
 import {IRewardPolicy} from "../../src/interfaces/IRewardPolicy.sol";
 import {ISwarm} from "../../src/interfaces/ISwarm.sol";
 import {ISwarmTreasury} from "../../src/interfaces/ISwarmTreasury.sol";
-import {SwarmTreasury} from "../../src/SwarmTreasury.sol";
 import {TypedLib} from "../../src/libraries/TypedLib.sol";
-import {WeightShares} from "../../src/policies/WeightShares.sol";
 import {Vm} from "../Vm.sol";
 import {MockSwarm} from "./MockSwarm.sol";
 import {IMint, TreasuryTest} from "./TreasuryTest.sol";
@@ -28,14 +26,14 @@ contract TreasuryHandler is TreasuryTest {
 
     constructor() {
         ISwarmTreasury.Terms memory t = plainTerms();
-        (t.policy, t.attesterBps) = (address(new WeightShares()), 1500);
+        (t.policy, t.attesterBps) = (weightShares(), 1500);
         start(t);
         for (uint256 i; i < ACCOUNTS; ++i) {
             enrol(i);
         }
     }
 
-    function theTreasury() external view returns (SwarmTreasury, MockSwarm, IMint) {
+    function theTreasury() external view returns (ISwarmTreasury, MockSwarm, IMint) {
         return (treasury, swarm, token);
     }
 

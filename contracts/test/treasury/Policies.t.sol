@@ -3,8 +3,6 @@ pragma solidity 0.8.30;
 
 import {IRewardPolicy} from "../../src/interfaces/IRewardPolicy.sol";
 import {ISwarmTreasury} from "../../src/interfaces/ISwarmTreasury.sol";
-import {EqualShares} from "../../src/policies/EqualShares.sol";
-import {WeightShares} from "../../src/policies/WeightShares.sol";
 import {TreasuryTest} from "./TreasuryTest.sol";
 
 /// @dev Gives what it is told to.
@@ -46,7 +44,7 @@ contract PoliciesTest is TreasuryTest {
 
     function testEqual(uint256 pot, uint8 n) public {
         n = uint8(bound(n, 1, 255));
-        uint256[] memory amounts = new EqualShares().shares(1, pot, entries(new uint32[](n)));
+        uint256[] memory amounts = IRewardPolicy(equalShares()).shares(1, pot, entries(new uint32[](n)));
         vm.assertEq(amounts.length, n);
         for (uint256 i; i < n; ++i) {
             vm.assertEq(amounts[i], pot / n);
@@ -60,7 +58,7 @@ contract PoliciesTest is TreasuryTest {
             weights[i] = w[i] | 1;
             total += weights[i];
         }
-        uint256[] memory amounts = new WeightShares().shares(1, pot, entries(weights));
+        uint256[] memory amounts = IRewardPolicy(weightShares()).shares(1, pot, entries(weights));
         uint256 left = pot;
         for (uint256 i; i < 7; ++i) {
             left -= amounts[i];
@@ -70,7 +68,7 @@ contract PoliciesTest is TreasuryTest {
     }
 
     function testNoWeights() public {
-        uint256[] memory amounts = new WeightShares().shares(1, 100, entries(new uint32[](3)));
+        uint256[] memory amounts = IRewardPolicy(weightShares()).shares(1, 100, entries(new uint32[](3)));
         vm.assertEq(amounts.length, 3);
         vm.assertEq(amounts[0] + amounts[1] + amounts[2], 0);
     }

@@ -3,7 +3,6 @@ pragma solidity 0.8.30;
 
 import {IRewardPolicy} from "../../src/interfaces/IRewardPolicy.sol";
 import {ISwarmTreasury} from "../../src/interfaces/ISwarmTreasury.sol";
-import {WeightShares} from "../../src/policies/WeightShares.sol";
 import {TreasuryTest} from "./TreasuryTest.sol";
 
 contract SettleTest is TreasuryTest {
@@ -60,7 +59,7 @@ contract SettleTest is TreasuryTest {
     }
 
     function testWeights() public {
-        startWithPolicy(address(new WeightShares()));
+        startWithPolicy(weightShares());
         fund(9, 100_000);
         playRound(3, 0);
         settle(1);
@@ -382,7 +381,7 @@ contract SettleTest is TreasuryTest {
 
     function testGreatest() public {
         ISwarmTreasury.Terms memory t = plainTerms();
-        (t.perRound, t.policy, t.attesterBps) = (type(uint128).max, address(new WeightShares()), 3333);
+        (t.perRound, t.policy, t.attesterBps) = (type(uint128).max, weightShares(), 3333);
         start(t);
         fund(9, type(uint128).max);
         for (uint256 i; i < 256; ++i) {
@@ -404,7 +403,7 @@ contract SettleTest is TreasuryTest {
         ISwarmTreasury.Terms memory t = plainTerms();
         t.perRound = perRound >> bps % 100;
         t.attesterBps = uint16(bps % 10_001);
-        t.policy = address(new WeightShares());
+        t.policy = weightShares();
         start(t);
         funds = uint128(bound(funds, 1, type(uint128).max));
         fund(9, funds);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {SwarmToken} from "../../src/SwarmToken.sol";
+import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import {TreasuryTest} from "./TreasuryTest.sol";
 
 contract TokenTest is TreasuryTest {
     function testSupply(uint256 supply) public {
-        SwarmToken t = new SwarmToken("Swarm", "SWM", supply, account(0));
+        ERC20 t = swarmToken("Swarm", "SWM", supply);
         vm.assertEq(bytes(t.name()), bytes("Swarm"));
         vm.assertEq(bytes(t.symbol()), bytes("SWM"));
         vm.assertEq(t.decimals(), 18);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
-import {SwarmTreasury} from "../../src/SwarmTreasury.sol";
 import {ISwarmTreasury} from "../../src/interfaces/ISwarmTreasury.sol";
-import {EqualShares} from "../../src/policies/EqualShares.sol";
 import {Vm} from "../Vm.sol";
 import {MockSwarm} from "./MockSwarm.sol";
 import {PlainToken} from "./Tokens.sol";
@@ -27,7 +26,7 @@ abstract contract TreasuryTest {
     bytes32 internal constant SALT = keccak256("salt");
 
     IMint internal token;
-    SwarmTreasury internal treasury;
+    ISwarmTreasury internal treasury;
     MockSwarm internal swarm;
 
     constructor() {
@@ -37,14 +36,33 @@ abstract contract TreasuryTest {
 
     /* SET-UP */
 
+    // What ships is deployed by its compiled file: a test that imported it would compile it too, and with other settings.
+
+    function deploy(ISwarmTreasury.Terms memory terms) internal returns (ISwarmTreasury) {
+        return ISwarmTreasury(vm.deployCode("src/SwarmTreasury.sol:SwarmTreasury", abi.encode(terms)));
+    }
+
+    function equalShares() internal returns (address) {
+        return vm.deployCode("src/policies/EqualShares.sol:EqualShares", "");
+    }
+
+    function weightShares() internal returns (address) {
+        return vm.deployCode("src/policies/WeightShares.sol:WeightShares", "");
+    }
+
+    /// @dev All of `supply` is account 0's.
+    function swarmToken(string memory name, string memory symbol, uint256 supply) internal returns (ERC20Permit) {
+        return ERC20Permit(vm.deployCode("src/SwarmToken.sol:SwarmToken", abi.encode(name, symbol, supply, account(0))));
+    }
+
     function plainTerms() internal returns (ISwarmTreasury.Terms memory) {
-        return ISwarmTreasury.Terms(address(new PlainToken()), address(new EqualShares()), POT, 0, DELAY);
+        return ISwarmTreasury.Terms(address(new PlainToken()), equalShares(), POT, 0, DELAY);
     }
 
     /// @dev The deployer is this contract.
     function start(ISwarmTreasury.Terms memory terms) internal {
         token = IMint(terms.token);
-        treasury = new SwarmTreasury(terms);
+        treasury = deploy(terms);
         swarm = new MockSwarm(address(treasury), SALT);
         treasury.bind(address(swarm));
     }
