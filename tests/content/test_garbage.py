@@ -9,22 +9,12 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarmp2p.content.exchange import Fetcher, Limits, Server
-from swarmp2p.content.frames import (
-    MAX_ANSWER,
-    MAX_REQUEST,
-    MAX_RUN,
-    BadFrame,
-    FrameReader,
-    Kind,
-    chunks_request,
-    frame,
-    number,
-    parse_request,
-)
+from swarmp2p.content.exchange import Fetcher, Limits, Server, ServerLimits
+from swarmp2p.content.exchange.effects import BadMessage
+from swarmp2p.content.exchange.offload import inline
+from swarmp2p.content.exchange.requests import MAX_CHUNKS, MAX_HEAD, MAX_RUN, Incoming, Outgoing, What
 from swarmp2p.content.interface import Stream
-from swarmp2p.content.offload import inline
-from swarmp2p.content.unixfs import hash_bytes
+from swarmp2p.content.unixfs import cid, hash_bytes
 from swarmp2p.core.errors import ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE, Address
 from swarmp2p.testing.memory_content import MemoryStore
@@ -42,13 +32,29 @@ def store() -> Iterator[MemoryStore]:
     made.close()
 
 
+CID = str(cid(FILE.digest, FILE.size))
+
+
+def ask(what: What, name: bytes = FILE.digest, run: range = range(0)) -> bytes:
+    return Outgoing(name, what, run).head
+
+
+def get(target: str, *fields: str) -> bytes:
+    return "\r\n".join([f"GET {target} HTTP/1.1", "Host: x", *fields, "", ""]).encode()
+
+
 def requests() -> st.SearchStrategy[bytes]:
     """Bytes of a client: real requests, bent ones, and noise, in any order."""
     names = st.sampled_from([FILE.digest, bytes(32)])
+    runs = st.builds(lambda first, count: range(first, first + count), st.integers(0, 4), st.integers(1, MAX_RUN + 1))
     real = st.one_of(
-        st.builds(lambda n: frame(Kind.HAVE, n), names),
-        st.builds(lambda n: frame(Kind.LEAVES, n), names),
-        st.builds(chunks_request, names, st.integers(0, 4), st.integers(0, MAX_RUN + 1)),
+        st.builds(ask, st.sampled_from([What.HELD, What.LEAVES]), names),
+        st.builds(ask, st.just(What.CHUNKS), names, runs),
+        st.builds(
+            get,
+            st.sampled_from([f"/ipfs/{CID}{query}" for query in ("", "?format=raw", "?format=car", "?format=tar")]),
+            st.sampled_from(["Range: bytes=5-9", "Range: bytes=9-5", "Range: bytes=-5", "Accept: text/html"]),
+        ),
     )
     bent = st.builds(
         lambda r, at, v: r[: at % len(r)] + bytes([v]) + r[at % len(r) + 1 :], real, st.integers(0), st.integers(0, 255)
@@ -83,13 +89,13 @@ def test_garbage_ends_its_own_stream_only(store: MemoryStore, sent: bytes, piece
 
             nursery.start_soon(write)
             answers = await read_everything(ours)
-        # All that came back are whole frames of the protocol.
+        assert not answers or answers.startswith(b"HTTP/1.1 ")
+        # Whoever asks afterwards is served.
         ours, theirs = pair()
-        await theirs.send_all(answers)
-        await theirs.send_eof()
-        reader = FrameReader(ours, MAX_ANSWER)
-        while (answer := await reader.read()) is not None:
-            assert answer[0] >= Kind.LIST
+        await ours.send_all(ask(What.HELD))
+        await ours.send_eof()
+        await server.serve(theirs, ORIGIN)
+        assert (await read_everything(ours)).endswith(b"\r\n\r\n\x07")
 
     trio.run(main)
     assert store.read(FILE.digest) == DATA
@@ -98,26 +104,35 @@ def test_garbage_ends_its_own_stream_only(store: MemoryStore, sent: bytes, piece
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
 def test_garbage_from_a_source_is_a_refusal_and_nothing_gets_in(data: st.DataObject) -> None:
+    def answer(status: int, fields: list[str], body: bytes) -> bytes:
+        return "\r\n".join([f"HTTP/1.1 {status} x", *fields, "", ""]).encode() + body
+
+    lengths = st.one_of(st.integers(0, 100), st.just(10**11))
+    chunks = st.builds(lambda f, last, t: f"Content-Range: chunks {f}-{last}/{t}", *[st.integers(0, 4)] * 3)
     answers = st.one_of(
         st.binary(max_size=40),
-        st.just(frame(Kind.ABSENT, number(0xFFFFFFFF))),
-        st.just(frame(Kind.LIST, number(3), FILE.leaf_list)),
-        st.builds(lambda t, b: frame(Kind.LIST, number(t), b), st.integers(0, 4), st.binary(max_size=96)),
-        st.just(frame(Kind.HELD, number(3), b"\x07")),
-        st.builds(lambda t, b: frame(Kind.HELD, number(t), b), st.integers(0, 4), st.binary(max_size=2)),
+        st.just(answer(404, ["Content-Length: 0"], b"")),
+        st.just(answer(200, ["Content-Length: 96", "Swarmp2p-Chunks: 3"], FILE.leaf_list)),
+        st.just(answer(200, ["Content-Length: 1", "Swarmp2p-Chunks: 3"], b"\x07")),
+        st.just(answer(206, [f"Content-Length: {len(DATA)}", "Content-Range: chunks 0-2/3"], DATA)),
+        st.just(answer(206, [f"Content-Length: {CHUNK_SIZE}", "Content-Range: chunks 0-0/3"], bytes(CHUNK_SIZE))),
         st.builds(
-            lambda i: frame(Kind.CHUNK, number(i), DATA[i * CHUNK_SIZE : (i + 1) * CHUNK_SIZE]), st.integers(0, 2)
+            lambda status, length, said, body: answer(status, [f"Content-Length: {length}", said], body),
+            st.sampled_from([200, 206, 302, 404, 500]),
+            lengths,
+            st.one_of(chunks, st.integers(0, 9).map(lambda n: f"Swarmp2p-Chunks: {n}")),
+            st.binary(max_size=96),
         ),
-        st.builds(lambda i, b: frame(Kind.CHUNK, number(i), b), st.integers(0, 3), st.binary(max_size=9)),
-        st.builds(lambda i: frame(Kind.ABSENT, number(i)), st.integers(0, 3)),
+        st.just(answer(200, ["Transfer-Encoding: chunked"], b"5\r\nabcde\r\n0\r\n\r\n")),
+        st.just(b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_HEAD),
     )
     script = data.draw(st.lists(answers, max_size=6))
 
     async def source(stream: Stream, peer: Address) -> None:
         try:
-            await stream.receive_some(MAX_REQUEST + 4)
-            for answer in script:
-                await stream.send_all(answer)
+            await stream.receive_some(MAX_HEAD)
+            for each in script:
+                await stream.send_all(each)
         except trio.BrokenResourceError:
             pass
         await stream.aclose()
@@ -140,24 +155,24 @@ def test_garbage_from_a_source_is_a_refusal_and_nothing_gets_in(data: st.DataObj
         logging.disable(logging.NOTSET)
 
 
-@given(st.sampled_from([Kind.LEAVES, Kind.HAVE, Kind.CHUNKS, Kind.LIST]), st.binary(max_size=MAX_REQUEST))
-def test_requests_parse_or_are_refused(kind: Kind, body: bytes) -> None:
+@given(st.one_of(requests(), st.binary(max_size=MAX_HEAD)))
+def test_requests_are_understood_or_refused(head: bytes) -> None:
     try:
-        name, first, count = parse_request(kind, body)
-    except BadFrame:
+        request = Incoming(head).understood()
+    except BadMessage:
         return
-    assert len(name) == 32
-    assert count <= MAX_RUN
-    assert first + count <= 1 << 20
+    if request is not None and request.what is What.CHUNKS:
+        assert len(request.name) == 32
+        assert request.last is not None
+        assert request.first <= request.last < min(MAX_CHUNKS, request.first + MAX_RUN)
 
 
 async def test_refusals_are_logged_with_the_peer(store: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:
     server = Server(store)
     for sent, says in [
-        (b"GET / HTTP/1.1\r\n\r\n", "where at most"),
-        (frame(Kind.CHUNK, bytes(4)), "not a request"),
-        (b"\0\0\0\x01\x63", "unknown type 99"),
-        (chunks_request(FILE.digest, 0, MAX_RUN + 1), "65 chunks"),
+        (b"\x16\x03\x01\x00\xf8\x01\r\n\r\n", "not HTTP/1.1"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n", "with a body"),
+        (b"GET /" + b"x" * MAX_HEAD, f"more than {MAX_HEAD} bytes"),
     ]:
         ours, theirs = pair()
         await ours.send_all(sent)
@@ -167,8 +182,31 @@ async def test_refusals_are_logged_with_the_peer(store: MemoryStore, caplog: pyt
         assert f"0x{ORIGIN.hex()}" in caplog.records[-1].getMessage()
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (get("/swarmp2p/1/" + "00" * 32 + "/held"), 404),
+        (get("/swarmp2p/1/" + "00" * 31 + "/held"), 400),
+        (get("/swarmp2p/2/" + "00" * 32 + "/held"), 400),
+        (get("/swarmp2p/1/" + FILE.digest.hex() + "/chunks"), 400),
+        (ask(What.CHUNKS, run=range(MAX_RUN + 1)), 400),
+        (ask(What.CHUNKS, run=range(3, 4)), 404),
+        (get("/ipfs/bafy1111111111"), 400),
+        (get("/ipns/example.org"), 400),
+        (get("/"), 400),
+        (get(f"/ipfs/{CID}", f"Range: bytes={FILE.size}-"), 416),
+    ],
+)
+async def test_what_is_not_understood_or_not_here_has_its_status(store: MemoryStore, sent: bytes, status: int) -> None:
+    ours, theirs = pair()
+    await ours.send_all(sent)
+    await ours.send_eof()
+    await Server(store).serve(theirs, ORIGIN)
+    assert (await read_everything(ours)).startswith(f"HTTP/1.1 {status} ".encode())
+
+
 async def test_too_many_streams_of_one_peer_are_refused(store: MemoryStore, nursery: trio.Nursery) -> None:
-    server = Server(store, streams_per_peer=2)
+    server = Server(store, limits=ServerLimits(connections_per_peer=2))
     ends = []
     for _ in range(2):
         ours, theirs = pair()
@@ -178,7 +216,7 @@ async def test_too_many_streams_of_one_peer_are_refused(store: MemoryStore, nurs
     ours, theirs = pair()
     await server.serve(theirs, ORIGIN)
     assert await ours.receive_some(10) == b""
-    await ends[0].send_all(frame(Kind.HAVE, FILE.digest))
+    await ends[0].send_all(ask(What.HELD))
     assert await ends[0].receive_some(100)
     nursery.cancel_scope.cancel()
 
@@ -186,12 +224,12 @@ async def test_too_many_streams_of_one_peer_are_refused(store: MemoryStore, nurs
 async def test_a_silent_or_stuck_client_is_let_go(autojump_clock: trio.testing.MockClock, store: MemoryStore) -> None:
     start = trio.current_time()
     _ours, theirs = pair()
-    await Server(store, idle_timeout=50, offload=inline).serve(theirs, ORIGIN)
+    await Server(store, limits=ServerLimits(idle=50), offload=inline).serve(theirs, ORIGIN)
     assert trio.current_time() - start == pytest.approx(50)
 
     class Stuck:
         def __init__(self) -> None:
-            self.requests = [chunks_request(FILE.digest, 0, 3)]
+            self.requests = [ask(What.CHUNKS, run=range(3))]
             self.closed = False
 
         async def send_all(self, data: bytes) -> None:
@@ -204,6 +242,6 @@ async def test_a_silent_or_stuck_client_is_let_go(autojump_clock: trio.testing.M
             self.closed = True
 
     stuck, before = Stuck(), trio.current_time()
-    await Server(store, send_timeout=30, offload=inline).serve(stuck, ORIGIN)
+    await Server(store, limits=ServerLimits(send=30), offload=inline).serve(stuck, ORIGIN)
     assert stuck.closed
     assert trio.current_time() - before == pytest.approx(30)

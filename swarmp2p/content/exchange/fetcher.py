@@ -9,21 +9,13 @@ from typing import TypeVar
 
 import trio
 
-from swarmp2p.content.frames import (
-    LEAVES_PER_FRAME,
-    MAX_ANSWER,
-    MAX_CHUNKS,
-    NOTHING,
-    BadFrame,
-    FrameReader,
-    Kind,
-    frame,
-    index_of,
-)
-from swarmp2p.content.interface import Carrier, ContentStore, Stream, Target
-from swarmp2p.content.offload import BROKEN, Offload, close_stream, name_of, threads
-from swarmp2p.content.pull import Lane, Limits, Pull
-from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, root, slice_digest
+from swarmp2p.content.exchange.asking import Lane, leaf_list_of
+from swarmp2p.content.exchange.effects import BadMessage
+from swarmp2p.content.exchange.link import Direct, Link, Links
+from swarmp2p.content.exchange.offload import BROKEN, Offload, name_of, threads
+from swarmp2p.content.exchange.pull import Limits, Pull
+from swarmp2p.content.interface import Carrier, ContentStore, Target
+from swarmp2p.content.unixfs import chunk_count, root, slice_digest
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, PeerUnreachable, SwarmError
 from swarmp2p.core.types import Address, Digest
 
@@ -51,17 +43,24 @@ class Fetcher:
     Args:
         store: called in worker threads.
         carrier: connections to members.
+        direct: faster connections, to those that can be dialled; None: none.
         limits: windows and times (pull.py).
         offload: how blocking calls run; tests with a fake clock run them inline.
     """
 
     def __init__(
-        self, store: ContentStore, carrier: Carrier, *, limits: Limits | None = None, offload: Offload | None = None
+        self,
+        store: ContentStore,
+        carrier: Carrier,
+        *,
+        direct: Direct | None = None,
+        limits: Limits | None = None,
+        offload: Offload | None = None,
     ) -> None:
         self._store = store
-        self._carrier = carrier
         self._limits = limits or Limits()
         self._offload = offload or threads(8)
+        self._links = Links(carrier, direct, self._offload)
         self._flights: dict[object, _Flight] = {}
         self._busy: dict[tuple[Digest, int], trio.Event] = {}
         self._liars: dict[Address, float] = {}
@@ -127,7 +126,8 @@ class Fetcher:
             event = trio.Event()
             self._busy.update(dict.fromkeys(mine, event))
             try:
-                await self._pull(Pull(target, [index for _, index in mine]), prefer)
+                clock = trio.lowlevel.current_clock().current_time
+                await self._pull(Pull(target, [index for _, index in mine], clock), prefer)
             finally:
                 for key in mine:
                     del self._busy[key]
@@ -157,30 +157,32 @@ class Fetcher:
     def _sources(self, prefer: Sequence[Address]) -> list[Address]:
         """Whom to ask, in order: the preferred and the reachable ones, slow ones after the others, liars not at all."""
         bad = self.distrusted()
-        order = [peer for peer in dict.fromkeys((*prefer, *self._carrier.reachable())) if peer not in bad]
+        order = [peer for peer in dict.fromkeys((*prefer, *self._links.reachable())) if peer not in bad]
         return sorted(order, key=self._slow.__contains__)
 
-    async def _attempt(self, peer: Address, use: Callable[[Stream], Awaitable[_T]]) -> _T | str:
-        """Open a stream and use it; what went wrong with this peer comes back as a string."""
-        stream: Stream | None = None
+    async def _attempt(self, peer: Address, use: Callable[[Link], Awaitable[tuple[_T, bool]]]) -> _T | str:
+        """Open a link and use it, which tells too whether it can be used again; what went wrong with this peer comes back as
+        a string."""
+        link: Link | None = None
+        reusable = False
         try:
             with trio.fail_after(self._limits.stall):
-                stream = await self._carrier.open(peer)
-            result = await use(stream)
+                link = await self._links.open(peer)
+            result, reusable = await use(link)
             self._slow.discard(peer)
             return result
-        except (BadFrame, ContentCorrupt) as error:
+        except (BadMessage, ContentCorrupt) as error:
             _log.warning("%s sent wrong content, asking others: %s", name_of(peer), error)
             self._liars[peer] = trio.current_time() + self._limits.penalty
             return f"sent wrong content ({error})"
-        except trio.TooSlowError:
+        except (trio.TooSlowError, TimeoutError):
             self._slow.add(peer)
             return f"no answer within {self._limits.stall:g} s"
         except (PeerUnreachable, *BROKEN) as error:
             return str(error) or type(error).__name__
         finally:
-            if stream is not None:
-                await close_stream(stream)
+            if link is not None:
+                await link.release(reusable=reusable)
 
     async def _ask_leaf_list(
         self, name: Digest, chunks: int | None, digest_of: Callable[[bytes], Digest], prefer: Sequence[Address]
@@ -189,9 +191,12 @@ class Fetcher:
         found: list[bytes] = []
         asked: dict[Address, str] = {}
 
+        async def read(link: Link) -> tuple[bytes | None, bool]:
+            return await link.run(leaf_list_of(name, chunks, digest_of, self._limits.stall)), True
+
         async def ask(peer: Address, over: trio.Event, scope: trio.CancelScope) -> None:
             asked[peer] = "was being asked"
-            result = await self._attempt(peer, lambda stream: self._read_leaf_list(stream, name, chunks, digest_of))
+            result = await self._attempt(peer, read)
             if isinstance(result, bytes):
                 found.append(result)
                 scope.cancel()
@@ -209,34 +214,6 @@ class Fetcher:
             raise self._unavailable(f"the leaf list of {name.hex()}", asked)
         return found[0]
 
-    async def _read_leaf_list(
-        self, stream: Stream, name: Digest, chunks: int | None, digest_of: Callable[[bytes], Digest]
-    ) -> bytes | None:
-        reader = FrameReader(stream, MAX_ANSWER)
-        with trio.fail_after(self._limits.stall):
-            await stream.send_all(frame(Kind.LEAVES, name))
-        leaves = bytearray()
-        while chunks is None or len(leaves) < HASH_SIZE * chunks:
-            with trio.fail_after(self._limits.stall):
-                answer = await reader.read()
-            if answer is None:
-                raise ConnectionError("closed the stream")
-            kind, body = answer
-            if kind is Kind.ABSENT and index_of(body) == NOTHING and not leaves:
-                return None
-            if chunks is None:  # a slice says itself how long it is; its hash will tell if that is true
-                chunks = index_of(body)
-                if not 1 <= chunks <= MAX_CHUNKS:
-                    raise BadFrame(f"a leaf list of {chunks} chunks")
-            expected = min(LEAVES_PER_FRAME * HASH_SIZE, HASH_SIZE * chunks - len(leaves))
-            if kind is not Kind.LIST or index_of(body) != chunks or len(body) != 4 + expected:
-                raise BadFrame(f"{kind.name} of {len(body)} bytes is not the leaf list of {chunks} chunks")
-            leaves += body[4:]
-        leaf_list = bytes(leaves)
-        if await self._offload(digest_of, leaf_list) != name:
-            raise ContentCorrupt(f"The leaf list does not make {name.hex()}.")
-        return leaf_list
-
     async def _pull(self, pull: Pull, prefer: Sequence[Address]) -> None:
         """One pass over all sources for the chunks of a pull, some of them side by side."""
         asked: dict[Address, str] = {}
@@ -247,7 +224,7 @@ class Fetcher:
             for peer in sources:
                 asked[peer] = "was being asked"
                 try:
-                    result = await self._attempt(peer, partial(self._use_lane, pull, peer))
+                    result = await self._try_lane(pull, peer)
                 except SwarmError as error:  # of our own store: no other source would help
                     fatal.append(error)
                     scope.cancel()
@@ -264,10 +241,21 @@ class Fetcher:
         if not pull.finished:
             raise self._unavailable(f"{pull.left} chunks of {pull.target.object.hex()}", asked)
 
-    async def _use_lane(self, pull: Pull, peer: Address, stream: Stream) -> bool:
-        lane = Lane(pull, stream, self._limits, self._offload)
+    async def _try_lane(self, pull: Pull, peer: Address) -> bool | str:
+        """Use a source, and again when the connection broke after something had come: a chunk that turns out rotten on its
+        disk ends one, and so does a restart."""
+        while True:
+            before = self.received[peer]
+            result = await self._attempt(peer, partial(self._use_lane, pull, peer))
+            if not isinstance(result, str) or self.received[peer] == before or pull.finished:
+                return result
+            if peer in self.distrusted() or peer in self._slow:
+                return result
+
+    async def _use_lane(self, pull: Pull, peer: Address, link: Link) -> tuple[bool, bool]:
+        lane = Lane(pull, self._limits)
         try:
-            return await lane.run()
+            return await link.run(lane.run()), lane.settled
         finally:
             self.received[peer] += lane.received
 

@@ -1,0 +1,154 @@
+"""The asking side's half of a conversation: leaf lists, and one source of a pull.
+
+A source keeps its connection until everything is here, so that it can take over what another source leaves behind.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from swarmp2p.content.exchange.effects import BadMessage, Conversation, Fill, Pause, ReadHead, Send, Work
+from swarmp2p.content.exchange.pull import Limits, Pull
+from swarmp2p.content.exchange.requests import MAX_CHUNKS, MAX_HEAD, Answer, Outgoing, What
+from swarmp2p.content.unixfs import HASH_SIZE
+from swarmp2p.core.errors import ContentCorrupt
+from swarmp2p.core.types import CHUNK_SIZE, Digest
+
+
+def _answer(request: Outgoing, stall: float) -> Conversation[Answer]:
+    head = yield ReadHead(MAX_HEAD, stall)
+    if not head:
+        raise ConnectionError("closed the connection")
+    answer = request.answered(head)
+    if not answer.found:
+        yield from _body(answer.length, CHUNK_SIZE, stall)
+    return answer
+
+
+def _body(length: int, at_most: int, stall: float) -> Conversation[bytes]:
+    if length > at_most:
+        raise BadMessage(f"a body of {length} bytes, where at most {at_most} were expected")
+    body = bytearray(length)
+    for at in range(0, length, CHUNK_SIZE):
+        yield Fill(memoryview(body)[at : at + CHUNK_SIZE], stall)
+    return bytes(body)
+
+
+def leaf_list_of(
+    name: Digest, chunks: int | None, digest_of: Callable[[bytes], Digest], stall: float
+) -> Conversation[bytes | None]:
+    """The leaf list of an object, verified; None when the source does not have it.
+
+    Args:
+        name: the object.
+        chunks: in the object; None when its leaf list alone tells.
+        digest_of: blocking; the digest that a leaf list makes, to compare with `name`.
+        stall: seconds without an answer that are too many.
+
+    Raises:
+        BadMessage, ContentCorrupt: the source lies.
+    """
+    request = Outgoing(name, What.LEAVES)
+    yield Send(request.head, stall)
+    answer = yield from _answer(request, stall)
+    if not answer.found:
+        return None
+    expected = HASH_SIZE * (MAX_CHUNKS if chunks is None else chunks)
+    if answer.length % HASH_SIZE or not answer.length or (chunks is not None and answer.length != expected):
+        raise BadMessage(f"{answer.length} bytes are not the leaf list of {chunks or 'any number of'} chunks")
+    leaf_list = yield from _body(answer.length, expected, stall)
+    if (yield Work(partial(digest_of, leaf_list))) != name:
+        raise ContentCorrupt(f"The leaf list does not make {name.hex()}.")
+    return leaf_list
+
+
+class Lane:
+    """One source of one pull.
+
+    Raises, from `run`: BadMessage or ContentCorrupt (the source lies), TimeoutError or trio.TooSlowError (it stalls),
+    OSError and trio's stream errors (it is gone), and whatever the target raises for reasons of its own (QuotaExceeded,
+    ContentUnavailable).
+    """
+
+    def __init__(self, pull: Pull, limits: Limits) -> None:
+        self._pull = pull
+        self._limits = limits
+        self._available: set[int] = set()
+        self._asked: deque[Outgoing] = deque()
+        self._owed: set[int] = set()
+        self._buffer = memoryview(bytearray(CHUNK_SIZE))
+        self.received = 0
+        """Bytes that came and proved right."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that was asked for was answered, so that the connection can be used again."""
+        return not self._asked
+
+    def run(self) -> Conversation[bool]:
+        """Pull until nothing is left that this source has. False if it had none of what is wanted."""
+        yield from self._ask_what_is_there()
+        if not self._pull.wants_any_of(self._available):
+            return False
+        try:
+            while self._pull.wants_any_of(self._available):
+                yield from self._request()
+                if self._asked:
+                    yield from self._take(self._asked.popleft())
+                else:
+                    yield Pause(self._pull.changed, self._limits.hedge)
+        finally:
+            for index in self._owed:
+                self._pull.give_back(index)
+        return True
+
+    def _ask_what_is_there(self) -> Conversation[None]:
+        request = Outgoing(self._pull.target.object, What.HELD)
+        yield Send(request.head, self._limits.stall)
+        answer = yield from _answer(request, self._limits.stall)
+        if not answer.found:
+            return
+        total, expected = self._pull.total, -(-self._pull.total // 8)
+        if answer.total != total or answer.length != expected:
+            raise BadMessage(f"{answer.length} bytes do not say which of {total} chunks are there")
+        bitmap = yield from _body(answer.length, expected, self._limits.stall)
+        self._available = {i for i in range(total) if bitmap[i // 8] >> i % 8 & 1}
+
+    def _request(self) -> Conversation[None]:
+        while (free := self._limits.window - len(self._owed)) > 0:
+            run = self._pull.take(self._available, self._owed, min(free, self._limits.run), self._limits.hedge)
+            if not run:
+                return
+            request = Outgoing(self._pull.target.object, What.CHUNKS, run)
+            self._owed.update(run)
+            self._asked.append(request)
+            yield Send(request.head, self._limits.stall)
+
+    def _take(self, request: Outgoing) -> Conversation[None]:
+        """Read one answer: as many of the chunks as the source has, from the first one on."""
+        answer = yield from _answer(request, self._limits.stall)
+        run = request.run
+        count = 0
+        if answer.found:
+            count = answer.last + 1 - run.start
+            if answer.first != run.start or not 1 <= count <= len(run) or answer.total != self._pull.total:
+                raise BadMessage(
+                    f"chunks {answer.first} to {answer.last} where {run.start} to {run.stop - 1} were asked"
+                )
+            if not CHUNK_SIZE * (count - 1) <= answer.length <= CHUNK_SIZE * count:
+                raise BadMessage(f"{answer.length} bytes are not {count} chunks")
+        for index in run[:count]:
+            length = min(CHUNK_SIZE, answer.length - CHUNK_SIZE * (index - run.start))
+            data = self._buffer[:length]
+            yield Fill(data, self._limits.stall)
+            try:
+                yield Work(partial(self._pull.target.write_chunk, index, data))
+            except ValueError as error:
+                raise ContentCorrupt(str(error)) from error
+            self._owed.discard(index)
+            self.received += length
+            self._pull.done(index)
+        for index in run[count:]:
+            self._owed.discard(index)
+            self._available.discard(index)
+            self._pull.give_back(index)

@@ -1,0 +1,54 @@
+"""The serving side's half of a conversation."""
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+from swarmp2p.content.exchange.answers import NOT_UNDERSTOOD, Reply, reply
+from swarmp2p.content.exchange.effects import Conversation, ReadHead, Send, Work
+from swarmp2p.content.exchange.requests import MAX_HEAD, Incoming
+from swarmp2p.content.interface import ContentStore
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What one peer may take up.
+
+    Attributes:
+        idle: seconds that a connection may be silent between two requests.
+        send: seconds that the other side may take to accept a chunk.
+        connections_per_peer: more than this from one peer at once are closed at once.
+        connections: in all.
+    """
+
+    idle: float = 120.0
+    send: float = 60.0
+    connections_per_peer: int = 32
+    connections: int = 512
+
+
+def serve(store: ContentStore, limits: ServerLimits) -> Conversation[None]:
+    """Answer requests until the other side ends the connection.
+
+    Raises:
+        BadMessage: what came is not HTTP.
+        ContentUnavailable, ContentCorrupt: a chunk vanished within an answer; the connection cannot go on.
+    """
+    while True:
+        head = yield ReadHead(MAX_HEAD, limits.idle)
+        if not head:
+            return
+        incoming = Incoming(head)
+        request = incoming.understood()
+        answer: Reply = NOT_UNDERSTOOD if request is None else (yield Work(partial(reply, store, request)))
+        yield Send(incoming.answer(answer.status, answer.length, answer.headers), limits.send)
+        if request is None or not request.head_only:
+            for piece in answer.body:
+                data = piece if isinstance(piece, bytes) else (yield Work(piece))
+                yield Send(data if answer.length is not None else incoming.piece(data), limits.send)
+            if answer.length is None:
+                yield Send(incoming.end(), limits.send)
+        if not incoming.keeps_open:
+            return
