@@ -48,7 +48,7 @@ lint: $(VENV) ## style, types, and the direction of imports
 	$(BIN)/lint-imports
 
 unit: $(VENV) ## the Python tests, e.g. make unit ARGS="tests/core -k slices"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 contracts: $(NODE) ## the contracts' tests, their format, and whether the shipped artefacts are current
 	cd contracts && npm run --silent fmt
