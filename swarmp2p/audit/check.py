@@ -29,6 +29,7 @@ def check_chain(evidence: Evidence, manifest: Manifest) -> Report:
         manifest.genesis,
         evidence.view.head,
         manifest.size,
+        evidence.config.update_size,
     )
     with report.catching():
         _check_identity(evidence, manifest)

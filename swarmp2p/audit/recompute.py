@@ -4,7 +4,8 @@ Members may drop updates once they are merged: what is not here any more is repo
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 from swarmp2p.audit.report import Input, Recomputed, Report, RoundReport, expect, misfit, shown
@@ -14,7 +15,7 @@ from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, InvalidUpda
 from swarmp2p.core.schema import LENGTH_SIZE, Schema, head_length, parse_schema
 from swarmp2p.core.slices import chunk_range
 from swarmp2p.core.types import Digest
-from swarmp2p.merge.rule import Rule
+from swarmp2p.merge.rule import RoundInputs, Rule
 from swarmp2p.merge.validate import check_chunk
 
 
@@ -58,7 +59,7 @@ class _Recompute:
 
     # ---- files
 
-    def _leaves(self, round_: int, what: str, digest: Digest) -> bytes | None:
+    def _leaves(self, round_: int, what: str, digest: Digest, size: int) -> bytes | None:
         """The leaf list of a file, which makes its digest; None if nothing of the file is here."""
         if digest in self._known:
             return self._known[digest]
@@ -66,17 +67,17 @@ class _Recompute:
         if leaves is None:
             return None
         try:
-            made = self._cid(root(leaves, self._config.size).digest)
+            made = str(cid(root(leaves, size).digest, size))
         except ContentCorrupt as error:
             made = str(error)
-        expect(round_, f"content of the {what}", self._cid(digest), made)
+        expect(round_, f"content of the {what}", str(cid(digest, size)), made)
         self._known[digest] = leaves
         return leaves
 
-    def _chunk(self, round_: int, what: str, digest: Digest, index: int, leaves: bytes) -> bytes | None:
+    def _chunk(self, round_: int, what: str, digest: Digest, size: int, index: int, leaves: bytes) -> bytes | None:
         """A chunk that fits its leaf; None if it is not here."""
         leaf = leaf_at(leaves, index)
-        place = f"chunk {index} of the {what} {self._cid(digest)}"
+        place = f"chunk {index} of the {what} {cid(digest, size)}"
         try:
             data = self._source.read_chunk(digest, index)
         except ContentUnavailable:
@@ -87,12 +88,14 @@ class _Recompute:
         return data
 
     def held(self, round_: int, what: str, digest: Digest) -> bool:
-        """Whether a file is here whole; every chunk that is here is checked."""
-        leaves = self._leaves(round_, what, digest)
+        """Whether a model is here whole; every chunk that is here is checked."""
+        size, chunks = self._config.size, range(self._config.chunks)
+        leaves = self._leaves(round_, what, digest, size)
         if leaves is None:
             return False
-        chunks = range(self._config.chunks)
-        return sum(self._chunk(round_, what, digest, index, leaves) is not None for index in chunks) == len(chunks)
+        return sum(self._chunk(round_, what, digest, size, index, leaves) is not None for index in chunks) == len(
+            chunks
+        )
 
     def _find_schema(self, digests: Iterable[Digest]) -> Schema | None:
         """The swarm's schema, from the head of any of these files that has the one the contract names."""
@@ -116,7 +119,7 @@ class _Recompute:
         """Check the merged model that is here, and make it again from the updates that are."""
         self._known.clear()
         result = Recomputed(self.held(each.round, "merged model", each.merged))
-        leaves = self._leaves(each.round, "merged model", each.merged)
+        leaves = self._leaves(each.round, "merged model", each.merged, self._config.size)
         if leaves is not None:
             for slice_, attested in enumerate(each.slices):
                 chunks = chunk_range(slice_, each.k, self._config.chunks)
@@ -124,8 +127,11 @@ class _Recompute:
                 expect(each.round, f"slice {slice_} of the merged model, as attested", attested, own)
         if self._schema is None:
             models = [report.genesis, *(other.merged for other in report.rounds)]
-            self._schema = self._find_schema([*models, *(update.digest for update in each.included)])
-        made = [self._merge_slice(each, slice_, result) for slice_ in range(each.k)]
+            if self._config.update_schema == self._config.schema:
+                models += [update.digest for update in each.included]
+            self._schema = self._find_schema(models)
+        heads = self._heads(each, report)
+        made = [self._merge_slice(each, heads, slice_, result) for slice_ in range(each.k)]
         self._compare(each, made)
         result.slices = [slice_ for slice_, leaf_list in enumerate(made) if leaf_list is not None]
         return result
@@ -141,33 +147,79 @@ class _Recompute:
                 what = f"slice {slice_} as attested, made again from {len(each.included)} updates"
                 expect(each.round, what, slice_digest(leaf_list), each.slices[slice_])
 
-    def _merge_slice(self, each: RoundReport, slice_: int, result: Recomputed) -> bytes | None:
-        """The leaf list of a slice, merged again; None if some of its input is not here. Names whose in `result`."""
+    def _heads(self, each: RoundReport, report: Report) -> list[Digest]:
+        """The earlier models that the rule reads: the one that the round trained from, its parent and so on."""
+        rounds = {other.round: other for other in report.rounds}
+        heads, number = [each.parent], each.parent_round
+        while len(heads) < self._rule.heads:
+            before = rounds.get(number)
+            heads.append(self._config.genesis if before is None else before.parent)
+            number = 0 if before is None else before.parent_round
+        return heads[: self._rule.heads]
+
+    def _merge_slice(self, each: RoundReport, heads: Sequence[Digest], slice_: int, result: Recomputed) -> bytes | None:
+        """The leaf list of a slice, merged again; None if some of its input is not here. Names what in `result`."""
+        if self._schema is None:
+            self._note_missing(each, each.included, result)
+            return None
+        inputs = RoundInputs(
+            self._schema,
+            [partial(self._update_chunk, each.round, update) for update in each.included],
+            [update.weight for update in each.included],
+            [partial(self._head_chunk, each.round, head) for head in heads],
+        )
         leaves = bytearray()
-        for chunk in chunk_range(slice_, each.k, self._config.chunks):
-            inputs = list(self._inputs(each, chunk, result))
-            if self._schema is None or len(inputs) < len(each.included):
-                return None
-            merged = self._rule.merge_chunk(self._schema, chunk, inputs, [update.weight for update in each.included])
-            leaves += hashlib.sha256(merged).digest()
+        try:
+            merge = self._rule.begin(inputs)
+            for chunk in chunk_range(slice_, each.k, self._config.chunks):
+                leaves += hashlib.sha256(merge.chunk(chunk)).digest()
+        except _NotHere as missing:
+            if missing.update:
+                gone = [update for update in each.included if not self._here(each.round, update, missing.chunk)]
+                self._note_missing(each, gone, result)
+            elif missing.digest not in result.earlier_missing:
+                result.earlier_missing.append(missing.digest)
+            return None
         return bytes(leaves)
 
-    def _inputs(self, each: RoundReport, chunk: int, result: Recomputed) -> Iterator[bytes]:
-        """A chunk of every included update that is here, in the order of the merge."""
-        for update in each.included:
-            data = self._update_chunk(each.round, update, chunk)
-            if data is not None and self._schema is not None:
-                yield data
-            elif update.address not in result.missing:
-                result.missing.append(update.address)
+    def _note_missing(self, each: RoundReport, gone: Iterable[Input], result: Recomputed) -> None:
+        result.missing += [update.address for update in gone if update.address not in result.missing]
 
-    def _update_chunk(self, round_: int, update: Input, chunk: int) -> bytes | None:
-        what = f"update of {shown(update.address)}"
-        leaves = self._leaves(round_, what, update.digest)
-        data = None if leaves is None else self._chunk(round_, what, update.digest, chunk, leaves)
-        if data is not None and self._schema is not None:
-            try:
-                check_chunk(self._schema, chunk, data, self._max_abs)
-            except InvalidUpdate as error:
-                misfit(round_, what, "one that may be merged", str(error.args[0]))
+    def _here(self, round_: int, update: Input, chunk: int) -> bool:
+        try:
+            self._update_chunk(round_, update, chunk)
+        except _NotHere:
+            return False
+        return True
+
+    def _update_chunk(self, round_: int, update: Input, chunk: int) -> bytes:
+        """A chunk of an update, which may be merged. Raises _NotHere."""
+        what, size = f"update of {shown(update.address)}", self._config.update_size
+        leaves = self._leaves(round_, what, update.digest, size)
+        data = None if leaves is None else self._chunk(round_, what, update.digest, size, chunk, leaves)
+        if data is None or self._schema is None:
+            raise _NotHere(update.digest, chunk, update=True)
+        try:
+            check_chunk(self._rule.update_schema(self._schema), chunk, data, self._max_abs)
+        except InvalidUpdate as error:
+            misfit(round_, what, "one that may be merged", str(error.args[0]))
         return data
+
+    def _head_chunk(self, round_: int, head: Digest, chunk: int) -> bytes:
+        """A chunk of an earlier model. Raises _NotHere."""
+        what, size = "model before it", self._config.size
+        leaves = self._leaves(round_, what, head, size)
+        data = None if leaves is None else self._chunk(round_, what, head, size, chunk, leaves)
+        if data is None:
+            raise _NotHere(head, chunk, update=False)
+        return data
+
+
+class _NotHere(Exception):
+    """Ends a merge whose input is not all here. Never leaves this module."""
+
+    def __init__(self, digest: Digest, chunk: int, *, update: bool) -> None:
+        super().__init__(digest, chunk)
+        self.digest = digest
+        self.chunk = chunk
+        self.update = update

@@ -73,6 +73,8 @@ class Recomputed:
     """Slices that were merged again, to the attested digest."""
     missing: list[Address] = field(default_factory=list)
     """Members whose update is not here, or not all of it: the protocol lets members drop it."""
+    earlier_missing: list[Digest] = field(default_factory=list)
+    """Models before it that the rule reads, and that are not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,11 @@ class RoundReport:
             text += "; the model is not held any more"
         if self.recomputed:
             return text + "; merged again to the same CID"
-        missing = ", ".join(shown(each) for each in self.content.missing)
-        return text + f"; {len(self.content.slices)} of {self.k} slices merged again, not held are updates of {missing}"
+        missing = [f"updates of {', '.join(map(shown, self.content.missing))}"] if self.content.missing else []
+        missing += ["models before it"] if self.content.earlier_missing else []
+        return (
+            text + f"; {len(self.content.slices)} of {self.k} slices merged again, not held are {' and '.join(missing)}"
+        )
 
 
 @dataclass(slots=True)
@@ -150,6 +155,8 @@ class Report:
     head: Digest
     size: int
     """Bytes of a model."""
+    update_size: int
+    """Bytes of an update."""
     rounds: list[RoundReport] = field(default_factory=list)
     """Merged rounds that fit, ascending, with those that a rollback or a reopening left behind."""
     votes: list[VoteReport] = field(default_factory=list)
@@ -201,7 +208,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "manifest": str(cid(report.manifest, 0)),
         "genesis": str(cid(report.genesis, report.size)),
         "head": str(cid(report.head, report.size)),
-        "rounds": [_round_as_json(each, report.size) for each in report.rounds],
+        "rounds": [_round_as_json(each, report) for each in report.rounds],
         "votes": [_vote_as_json(each) for each in report.votes],
         "finding": None
         if finding is None
@@ -223,8 +230,8 @@ def _vote_as_json(report: VoteReport) -> dict[str, Any]:
     }
 
 
-def _round_as_json(report: RoundReport, size: int) -> dict[str, Any]:
-    content = report.content
+def _round_as_json(report: RoundReport, whole: Report) -> dict[str, Any]:
+    content, size = report.content, whole.size
     return {
         "round": report.round,
         "parent_round": report.parent_round,
@@ -236,7 +243,7 @@ def _round_as_json(report: RoundReport, size: int) -> dict[str, Any]:
             {
                 "address": shown(each.address),
                 "index": each.index,
-                "cid": str(cid(each.digest, size)),
+                "cid": str(cid(each.digest, whole.update_size)),
                 "weight": each.weight,
                 "included": each.included,
                 "banned": each.banned,
@@ -252,5 +259,6 @@ def _round_as_json(report: RoundReport, size: int) -> dict[str, Any]:
             "recomputed_slices": content.slices,
             "recomputed": report.recomputed,
             "updates_missing": [shown(each) for each in content.missing],
+            "earlier_models_missing": [str(cid(each, size)) for each in content.earlier_missing],
         },
     }

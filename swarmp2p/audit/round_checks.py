@@ -26,9 +26,12 @@ class RoundChecks:
     def _cid(self, digest: Digest) -> str:
         return str(cid(digest, self._config.size))
 
+    def _update_cid(self, digest: Digest) -> str:
+        return str(cid(digest, self._config.update_size))
+
     def update(self, round_: int, update: Updated) -> None:
         """An update is a member's own, its only one in the round, with a weight that it may declare."""
-        what = f"sender of the update {self._cid(update.digest)}"
+        what = f"sender of the update {self._update_cid(update.digest)}"
         term = self._roll.member(round_, what, "a member", update.address, update.block_timestamp)
         who = shown(update.address)
         expect(round_, f"round of the update of {who}", round_, update.round)
@@ -40,7 +43,7 @@ class RoundChecks:
             expect(round_, f"sender of the update of {who}", who, shown(call.sender))
             expect(round_, f"round in the transaction of {who}", round_, call.round)
             said = f"update of {who}, as its transaction says"
-            expect(round_, said, self._cid(call.digest), self._cid(update.digest))
+            expect(round_, said, self._update_cid(call.digest), self._update_cid(update.digest))
             expect(round_, f"weight of {who}, as its transaction says", call.weight, update.weight)
         if not 0 < update.weight <= term.max_weight:
             misfit(round_, f"weight of {who}", f"1 to {term.max_weight}", update.weight)

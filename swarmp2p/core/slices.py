@@ -1,7 +1,7 @@
 """How a model is cut into slices (docs/protocol.md, section 5)."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from swarmp2p.core.types import Digest
 
@@ -25,3 +25,16 @@ def slice_of(chunk: int, k: int, chunks: int) -> int:
 def slice_digest(leaf_hashes: Iterable[Digest]) -> Digest:
     """sha256 over the concatenated leaf hashes of a slice, so that its leaf list is a raw block of that hash."""
     return hashlib.sha256(b"".join(leaf_hashes)).digest()
+
+
+def stretches(chunks: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The same chunks as ranges [first, end), ascending, as few as there can be."""
+    first = end = None
+    for chunk in sorted(set(chunks)):
+        if chunk != end:
+            if first is not None and end is not None:
+                yield first, end
+            first = chunk
+        end = chunk + 1
+    if first is not None and end is not None:
+        yield first, end

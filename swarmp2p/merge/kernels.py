@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from swarmp2p.core.errors import KernelFault
+from swarmp2p.merge.floats import Elements, narrow, sum_of_products, widen
 
-Elements: TypeAlias = NDArray[Any]
 Kernel: TypeAlias = Callable[[Sequence[Elements], Sequence[int], Elements], None]
 """(inputs, weights, out): `out` becomes the mean. All arrays have one length and the kernel's stored dtype."""
 
@@ -25,11 +24,6 @@ MAX_WEIGHT = 2**32 - 1
 MAX_TOTAL = MAX_INPUTS * MAX_WEIGHT
 """Largest sum of weights, below 2^40: the integer kernels' 64-bit sums depend on it."""
 
-with np.errstate(all="ignore"):
-    _WIDE_16 = np.arange(2**16, dtype="<u2").view("<f2").astype(np.float32)
-"""float32 of each float16 by its bits: looking it up is 2.5 times as fast as NumPy's conversion."""
-_ZERO_16 = np.uint16(0)
-_MINUS_ZERO_16 = np.uint16(0x8000)
 _LOW_BITS = np.uint64(20)
 _LOW_MASK = np.uint64(2**20 - 1)
 
@@ -56,58 +50,27 @@ def require_sound_arithmetic() -> None:
         )
 
 
-def mean_float32(inputs: Sequence[Elements], weights: Sequence[int], out: Elements) -> None:
-    """acc = c_0 x_0, then acc + c_i x_i, each operation rounded to float32."""
-    _mean_native(inputs, [np.float32(share) for share in _shares(weights)], out)
+def mean_float(dtype: str) -> Kernel:
+    """The kernel of a float dtype: c_i = w_i / W, acc = c_0 x_0, then acc + c_i x_i, each operation rounded to the dtype
+    computed in; 16-bit floats are widened to float32 and rounded once at the end."""
+    if dtype in ("F64", "F32"):
+        return _mean_native
 
+    def kernel(inputs: Sequence[Elements], weights: Sequence[int], out: Elements) -> None:
+        coefficients = shares(weights)
+        acc, term = _scratch(out, np.float32), _scratch(out, np.float32)
+        for start in range(0, out.size, BLOCK):
+            block = slice(start, min(start + BLOCK, out.size))
+            count = block.stop - start
+            for index, (values, coefficient) in enumerate(zip(inputs, coefficients, strict=True)):
+                target = acc[:count] if index == 0 else term[:count]
+                widen(dtype, values[block], target)
+                np.multiply(target, np.float32(coefficient), out=target)
+                if index:
+                    np.add(acc[:count], target, out=acc[:count])
+            narrow(dtype, acc[:count], out[block])
 
-def mean_float64(inputs: Sequence[Elements], weights: Sequence[int], out: Elements) -> None:
-    """As `mean_float32`, with coefficients and operations in float64."""
-    _mean_native(inputs, [np.float64(share) for share in _shares(weights)], out)
-
-
-def mean_float16(inputs: Sequence[Elements], weights: Sequence[int], out: Elements) -> None:
-    """float32 arithmetic on widened inputs, rounded once at the end, to nearest even."""
-    coefficients = [np.float32(share) for share in _shares(weights)]
-    acc, term, minus_zero = _scratch(out, np.float32), _scratch(out, np.float32), _scratch(out, np.bool_)
-    bits = out.view(np.uint16)
-    for start in range(0, out.size, BLOCK):
-        block = slice(start, min(start + BLOCK, out.size))
-        count = block.stop - start
-        for index, (values, coefficient) in enumerate(zip(inputs, coefficients, strict=True)):
-            target = acc[:count] if index == 0 else term[:count]
-            np.take(_WIDE_16, values[block].view(np.uint16), out=target, mode="clip")
-            np.multiply(target, coefficient, out=target)
-            if index:
-                np.add(acc[:count], target, out=acc[:count])
-        np.copyto(out[block], acc[:count], casting="same_kind")
-        _plus_zero_16(bits[block], minus_zero[:count])
-
-
-def mean_bfloat16(inputs: Sequence[Elements], weights: Sequence[int], out: Elements) -> None:
-    """As `mean_float16`, on the bits of bfloat16 (uint16 arrays): it is the upper half of a float32."""
-    coefficients = [np.float32(share) for share in _shares(weights)]
-    acc, term, minus_zero = _scratch(out, np.float32), _scratch(out, np.float32), _scratch(out, np.bool_)
-    for start in range(0, out.size, BLOCK):
-        block = slice(start, min(start + BLOCK, out.size))
-        count = block.stop - start
-        for index, (values, coefficient) in enumerate(zip(inputs, coefficients, strict=True)):
-            target = acc[:count] if index == 0 else term[:count]
-            bits = target.view(np.uint32)
-            np.copyto(bits, values[block])
-            np.left_shift(bits, np.uint32(16), out=bits)
-            np.multiply(target, coefficient, out=target)
-            if index:
-                np.add(acc[:count], target, out=acc[:count])
-        bits, odd = acc[:count].view(np.uint32), term[:count].view(np.uint32)
-        # Half a unit of the last place kept, less one bit where that place is even: ties go to even.
-        np.right_shift(bits, np.uint32(16), out=odd)
-        np.bitwise_and(odd, np.uint32(1), out=odd)
-        np.add(odd, np.uint32(0x7FFF), out=odd)
-        np.add(bits, odd, out=bits)
-        np.right_shift(bits, np.uint32(16), out=bits)
-        np.copyto(out[block], bits, casting="same_kind")
-        _plus_zero_16(out[block], minus_zero[:count])
+    return kernel
 
 
 def mean_integer(inputs: Sequence[Elements], weights: Sequence[int], out: Elements) -> None:
@@ -136,7 +99,7 @@ def mean_bool(inputs: Sequence[Elements], weights: Sequence[int], out: Elements)
         np.copyto(out[block], mask[:count])
 
 
-def _shares(weights: Sequence[int]) -> list[float]:
+def shares(weights: Sequence[int]) -> list[float]:
     """w_i / W, correctly rounded to float64: both are integers below 2^53."""
     total = sum(weights)
     return [weight / total for weight in weights]
@@ -146,24 +109,15 @@ def _scratch(out: Elements, dtype: type[np.generic]) -> Elements:
     return np.empty(min(BLOCK, out.size), dtype)
 
 
-def _mean_native(inputs: Sequence[Elements], coefficients: Sequence[np.generic], out: Elements) -> None:
-    """The sum of c_i x_i where the stored dtype is the one computed in."""
+def _mean_native(inputs: Sequence[Elements], weights: Sequence[int], out: Elements) -> None:
+    """Where the stored dtype is the one computed in."""
+    coefficients = shares(weights)
     term = np.empty(min(BLOCK, out.size), out.dtype)
     for start in range(0, out.size, BLOCK):
         block = slice(start, min(start + BLOCK, out.size))
         acc = out[block]
-        np.multiply(inputs[0][block], coefficients[0], out=acc)
-        for values, coefficient in zip(inputs[1:], coefficients[1:], strict=True):
-            product = term[: acc.size]
-            np.multiply(values[block], coefficient, out=product)
-            np.add(acc, product, out=acc)
+        sum_of_products([values[block] for values in inputs], coefficients, acc, term[: acc.size])
         np.add(acc, acc.dtype.type(0.0), out=acc)
-
-
-def _plus_zero_16(bits: Elements, mask: Elements) -> None:
-    """ "+ 0.0" on 16-bit floats, by their bits: -0 becomes +0. Rounding makes new -0 from small negative numbers."""
-    np.equal(bits, _MINUS_ZERO_16, out=mask)
-    np.copyto(bits, _ZERO_16, where=mask)
 
 
 def _mean_small_integer(inputs: Sequence[Elements], weights: Sequence[int], out: Elements, total: int) -> None:
@@ -244,10 +198,10 @@ def _round_half_even(quotient: Elements, remainder: Elements, total: int, mask: 
 
 
 KERNELS: dict[str, tuple[np.dtype[Any], Kernel]] = {
-    "F64": (np.dtype("<f8"), mean_float64),
-    "F32": (np.dtype("<f4"), mean_float32),
-    "F16": (np.dtype("<f2"), mean_float16),
-    "BF16": (np.dtype("<u2"), mean_bfloat16),
+    "F64": (np.dtype("<f8"), mean_float("F64")),
+    "F32": (np.dtype("<f4"), mean_float("F32")),
+    "F16": (np.dtype("<f2"), mean_float("F16")),
+    "BF16": (np.dtype("<u2"), mean_float("BF16")),
     "I64": (np.dtype("<i8"), mean_integer),
     "I32": (np.dtype("<i4"), mean_integer),
     "I16": (np.dtype("<i2"), mean_integer),

@@ -1,7 +1,7 @@
 """Start-up test of the kernels on this machine (docs/protocol.md, sections 7 and 8): a member whose processor, NumPy
 or thread settings give other bits must not attest a merge, and learns so before it signs anything."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256, shake_256
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from swarmp2p.core.errors import KernelFault
 from swarmp2p.core.schema import canonical_schema
 from swarmp2p.merge.kernels import KERNELS, require_sound_arithmetic
+from swarmp2p.merge.rule import RoundInputs
 from swarmp2p.merge.weighted_mean import WeightedMean
 
 KNOWN: tuple[tuple[str, tuple[int, ...], tuple[str, ...], str], ...] = (
@@ -57,7 +58,7 @@ _EXPONENT = {"F64": (52, 0x7FF), "F32": (23, 0xFF), "F16": (10, 0x1F), "BF16": (
 def self_test() -> None:
     """Merges known vectors with every kernel; a success is remembered for the process.
 
-    A thread's own settings can differ: `merge_chunk` looks at those in every call (`require_sound_arithmetic`).
+    A thread's own settings can differ: `Merge.chunk` looks at those in every call (`require_sound_arithmetic`).
 
     Raises:
         KernelFault: names the dtype whose merge came out wrong.
@@ -98,8 +99,13 @@ def _merge(dtype: str, weights: tuple[int, ...], inputs: list[bytes]) -> bytes:
     """The mean of bare tensors, through the rule itself."""
     count = len(inputs[0]) // KERNELS[dtype][0].itemsize
     schema = canonical_schema([("test", dtype, (count,))])
-    merged = WeightedMean().merge_chunk(schema, 0, [schema.head + data for data in inputs], weights)
+    files = [schema.head + data for data in inputs]
+    merged = WeightedMean().begin(RoundInputs(schema, [partial(_only_chunk, file) for file in files], weights)).chunk(0)
     return bytes(merged[len(schema.head) :])
+
+
+def _only_chunk(file: bytes, index: int) -> bytes:
+    return file
 
 
 def _fault(dtype: str) -> None:

@@ -16,10 +16,10 @@ from swarmp2p.control.interface import Control
 from swarmp2p.control.manifest import Manifest
 from swarmp2p.core.config import Config, Knobs
 from swarmp2p.core.election import leaders, permutation
-from swarmp2p.core.errors import ConfigError, SchemaMismatch
+from swarmp2p.core.errors import ConfigError, SchemaMismatch, SwarmError
 from swarmp2p.core.schema import Schema, require_aligned
 from swarmp2p.core.store import Store
-from swarmp2p.core.types import Address, Digest, Phase
+from swarmp2p.core.types import NO_DIGEST, Address, Digest, Phase
 from swarmp2p.core.view import View
 from swarmp2p.home import Home
 from swarmp2p.identity import Key, keccak256
@@ -28,6 +28,7 @@ from swarmp2p.merge.tensors import read_schema
 from swarmp2p.network.interface import Host
 from swarmp2p.peer.events import Broadcast, Event, StepHook
 from swarmp2p.peer.learner import LearnerThread
+from swarmp2p.peer.tls_exchange import TlsExchange
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Context:
     interval: int
     clock: Clock
     on_step: StepHook | None = None
+    tls: TlsExchange | None = None
     on_applied: Callable[[int, Digest, float | None], None] = lambda *_: None
     wake_poll: Callable[[], None] = lambda: None
     """The chain has probably changed: look now."""
@@ -98,6 +100,39 @@ class Context:
             require_aligned(schema)
             self._schema = schema
         return self._schema
+
+    async def update_schema(self) -> Schema:
+        """Names, shapes and dtypes of updates, which the rule derives from the model's.
+
+        Raises:
+            ContentUnavailable, SchemaMismatch: as `schema`.
+        """
+        schema = self.rule.update_schema(await self.schema())
+        if (schema.digest, schema.size) != (self.config.update_schema, self.config.update_size):
+            raise SchemaMismatch(
+                f"The swarm's updates have another schema than {self.rule.id} gives them.",
+                "This swarm's contract is unsound.",
+            )
+        return schema
+
+    async def lineage(self, round_: int, count: int) -> list[Digest]:
+        """Models before the one that a round merged (0: the genesis), latest first. Before the genesis comes the genesis."""
+        models = []
+        for _ in range(count):
+            round_ = (await self.contract.result(round_)).parent_round if round_ else 0
+            models.append((await self.contract.result(round_)).merged if round_ else self.config.genesis)
+        return models
+
+    async def earlier_heads(self, round_: int) -> list[Digest]:
+        """The models that the merge of a round reads: the one that it was trained from, its parent and so on."""
+        count = self.rule.heads
+        if not count:
+            return []
+        if round_ != self.view.round:
+            if (await self.contract.result(round_)).merged == NO_DIGEST:
+                raise SwarmError(f"Round {round_} merged nothing.")
+            return await self.lineage(round_, count)
+        return [self.view.head, *await self.lineage(self.view.head_round, count - 1)]
 
     def wake(self) -> None:
         """Something that `decide` looks at has changed."""
@@ -147,7 +182,10 @@ class Context:
     def admit(self) -> None:
         """Let the network admit exactly the members of the current view whose authorised time has not passed."""
         now = self.clock()
-        self.host.set_members(frozenset(m.address for m in self.view.members if m.status.enrolled and m.expires >= now))
+        members = frozenset(m.address for m in self.view.members if m.status.enrolled and m.expires >= now)
+        self.host.set_members(members)
+        if self.tls is not None:
+            self.tls.set_members(members)
 
     def next_expiry(self) -> float:
         """When the next member's time is over, on trio's clock; infinity: of none."""

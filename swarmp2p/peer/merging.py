@@ -1,7 +1,7 @@
 """Carries out what concerns content: fetch updates, merge slices, put the merged model together (protocol, 5-8)."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -13,10 +13,11 @@ from swarmp2p.content.unixfs import root
 from swarmp2p.core.actions import BuildRoot, FetchFile, FetchLeafList, FetchSlice, Keep, Merge, Verify
 from swarmp2p.core.errors import ContentUnavailable, InvalidUpdate, SwarmError
 from swarmp2p.core.schema import Schema
-from swarmp2p.core.slices import chunk_range
+from swarmp2p.core.slices import chunk_range, stretches
 from swarmp2p.core.store import RoundStore
 from swarmp2p.core.types import Bitmap, Digest, Reason
 from swarmp2p.core.view import Member
+from swarmp2p.merge import rule as rules
 from swarmp2p.merge.validate import check_chunk
 from swarmp2p.peer.context import Context
 
@@ -26,12 +27,13 @@ CHUNKS_A_CALL = 8
 """Chunks that are merged in one visit to a worker thread: 2 MiB of each input, a few milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Invalid:
-    """A chunk that must not be merged, and whose it is."""
+class _Invalid(Exception):
+    """A chunk that must not be merged, and whose it is. Never leaves this module."""
 
-    index: int
-    chunk: int
+    def __init__(self, index: int, chunk: int) -> None:
+        super().__init__(index, chunk)
+        self.index = index
+        self.chunk = chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +113,11 @@ class Merging:
     async def keep(self, action: Keep) -> None:
         """Drop what is no longer needed, and was not the last time either: what came in meanwhile stays."""
         ctx, oldest = self._ctx, self._ctx.view.round - 1
+        # A head that is lost is merged again, perhaps from models before it.
+        earlier = await ctx.lineage(ctx.view.head_round, ctx.rule.heads) if ctx.rule.heads else []
 
         def collect() -> set[Digest]:
-            own = {ctx.config.purpose}  # the terms, where they are a document that this home has
+            own = {ctx.config.purpose, *earlier}  # the terms, where they are a document that this home has
             if ctx.store.update:
                 own.add(ctx.store.update.digest)
             if ctx.store.round is not None:
@@ -170,16 +174,17 @@ class Merging:
     def _noting_failure(self, current: RoundStore, index: int) -> "_NotingFailure":
         return _NotingFailure(self._ctx, current, index)
 
-    async def _fetch_chunks(self, current: RoundStore, member: Member, first: int, end: int) -> None:
+    async def _fetch_chunks(self, current: RoundStore, member: Member, chunks: Collection[int]) -> None:
         ctx = self._ctx
         if await self._thread(lambda: ctx.content.has(member.digest)):
             return
         leaf_list = await self._leaf_list(current, member.index, member.digest)
         part = await self._thread(lambda: ctx.content.begin(member.digest, ctx.config.update_size, leaf_list))
         target = await self._thread(lambda: part.target(0, leaf_list, member.digest))
-        if target.missing(first, end):
-            with self._noting_failure(current, member.index):
-                await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member.address])
+        for first, end in stretches(chunks):
+            if target.missing(first, end):
+                with self._noting_failure(current, member.index):
+                    await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member.address])
 
     async def verify(self, action: Verify) -> None:
         """Look at the chunk that somebody calls INVALID."""
@@ -187,9 +192,9 @@ class Merging:
         member = ctx.view.member_at(action.index)
         if member is None:
             return
-        schema = await ctx.schema()
-        if action.chunk < ctx.config.chunks:
-            await self._fetch_chunks(current, member, action.chunk, action.chunk + 1)
+        schema = await ctx.update_schema()
+        if action.chunk < schema.chunks:
+            await self._fetch_chunks(current, member, [action.chunk])
 
             def check() -> None:
                 data = ctx.content.read_chunk(action.digest, action.chunk)
@@ -220,45 +225,75 @@ class Merging:
         todo = [chunk for chunk in chunks if chunk not in own]
         if todo:
             schema = await ctx.schema()
+            wanted = {each for chunk in todo for each in ctx.rule.update_chunks(schema, chunk)}
             async with trio.open_nursery() as nursery:
                 for member in members:
-                    nursery.start_soon(self._fetch_chunks, current, member, chunks.start, chunks.stop)
+                    nursery.start_soon(self._fetch_chunks, current, member, wanted)
+                heads = await self._heads(action.round)
             ctx.emit("merge", action.round, slice=action.slice)
-            for start in range(0, len(todo), CHUNKS_A_CALL):
-                batch = todo[start : start + CHUNKS_A_CALL]
-                invalid = await self._thread(partial(self._merge_chunks, schema, part, members, batch))
-                if invalid is not None:
-                    current.invalid[invalid.index] = invalid.chunk
-                    return
-                own.update(batch)
+            try:
+                await self._merge_all(members, heads, part, todo, own)
+            except _Invalid as invalid:
+                current.invalid[invalid.index] = invalid.chunk
+                return
         digest = await self._thread(lambda: part.seal_slice(chunks.start, chunks.stop))
         current.computed[action.excluded, action.slice] = digest
         current.slice_lists.add(digest)
         current.slices_held.add((action.excluded, action.slice, digest))
 
-    def _merge_chunks(
-        self, schema: Schema, part: Part, members: Sequence[Member], batch: Sequence[int]
-    ) -> _Invalid | None:
+    async def _heads(self, round_: int) -> list[Digest]:
+        """The earlier models that the rule reads, here whole."""
         ctx = self._ctx
+        heads = await ctx.earlier_heads(round_)
+        for digest in dict.fromkeys(heads):
+            if not await self._thread(partial(ctx.content.has, digest)):
+                await ctx.fetcher.fetch_file(digest, ctx.config.size)
+        return heads
+
+    async def _merge_all(
+        self, members: Sequence[Member], heads: Sequence[Digest], part: Part, todo: Sequence[int], own: set[int]
+    ) -> None:
+        """Merge these chunks; each one that is written is put down in `own`. Raises _Invalid."""
+        ctx = self._ctx
+        model, update = await ctx.schema(), await ctx.update_schema()
+        inputs = rules.RoundInputs(
+            model,
+            [self._update_source(update, member) for member in members],
+            [member.weight for member in members],
+            [partial(ctx.content.read_chunk, digest) for digest in heads],
+        )
+        merge = await self._thread(lambda: ctx.rule.begin(inputs))
+        for start in range(0, len(todo), CHUNKS_A_CALL):
+            batch = todo[start : start + CHUNKS_A_CALL]
+            await self._thread(partial(self._merge_chunks, merge, part, batch))
+            own.update(batch)
+
+    def _update_source(self, schema: Schema, member: Member) -> rules.ChunkSource:
+        """Chunks of an update, each looked at before it is merged. For worker threads of trio."""
+        ctx = self._ctx
+
+        def chunk(index: int) -> bytes:
+            trio.from_thread.check_cancelled()  # the first pass of some rules reads everything, and more than once
+            data = ctx.content.read_chunk(member.digest, index)
+            try:
+                check_chunk(schema, index, data, ctx.manifest.max_abs)
+            except InvalidUpdate:
+                raise _Invalid(member.index, index) from None
+            return data
+
+        return chunk
+
+    def _merge_chunks(self, merge: rules.Merge, part: Part, batch: Sequence[int]) -> None:
         for chunk in batch:
-            inputs = []
-            for member in members:
-                data = ctx.content.read_chunk(member.digest, chunk)
-                try:
-                    check_chunk(schema, chunk, data, ctx.manifest.max_abs)
-                except InvalidUpdate:
-                    return _Invalid(member.index, chunk)
-                inputs.append(data)
-            merged = ctx.rule.merge_chunk(schema, chunk, inputs, [m.weight for m in members])
+            merged = merge.chunk(chunk)
             fetched = part.leaf_list(chunk, chunk + 1)
             if fetched is None:
                 part.write_chunk(chunk, merged)
             elif hashlib.sha256(merged).digest() != fetched:
                 raise SwarmError(
-                    f"Chunk {chunk} of the merge comes out differently here than {ctx.config.q} members claim.",
+                    f"Chunk {chunk} of the merge comes out differently here than {self._ctx.config.q} members claim.",
                     "Either they collude, or this machine computes wrongly; nothing is signed.",
                 )
-        return None
 
     async def fetch_slice(self, action: FetchSlice) -> None:
         """A slice that enough members claim: the leaf list first, so that the root can be built while chunks come."""

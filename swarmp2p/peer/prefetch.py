@@ -10,7 +10,7 @@ import trio
 
 from swarmp2p.core.election import permutation, rank_of
 from swarmp2p.core.errors import SwarmError
-from swarmp2p.core.slices import chunk_range, leaders_in_force
+from swarmp2p.core.slices import chunk_range, leaders_in_force, stretches
 from swarmp2p.core.types import Digest, Phase, bits
 from swarmp2p.core.view import Member
 from swarmp2p.failures import unwrapped
@@ -52,13 +52,15 @@ class Prefetch:
                 leaf_list = await ctx.fetcher.fetch_leaf_list(member.digest, size, prefer=[member.address])
                 part = await trio.to_thread.run_sync(ctx.content.begin, member.digest, size, leaf_list)
                 target = await trio.to_thread.run_sync(part.target, 0, leaf_list, member.digest)
-                for chunks in self._guess():
-                    await ctx.fetcher.fetch_chunks(target, chunks.start, chunks.stop, prefer=[member.address])
+                schema = await ctx.schema()
+                chunks = {each for chunk in self._guess() for each in ctx.rule.update_chunks(schema, chunk)}
+                for first, end in stretches(chunks):
+                    await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member.address])
         except SwarmError as error:
             _log.info("could not prefetch: %s", error)
 
-    def _guess(self) -> list[range]:
-        """Chunks of the slices that this member will probably be on duty for."""
+    def _guess(self) -> list[int]:
+        """Chunks of the merged model in the slices that this member will probably be on duty for."""
         view, config = self._ctx.view, self._ctx.config
         me = view.member(self._ctx.store.me)
         roster = view.wait_for | view.submitted
@@ -67,4 +69,4 @@ class Prefetch:
         order = permutation(roster, view.seed, keccak256)
         k, position = leaders_in_force(config.k_max, len(order), config.chunks), order.index(me.index)
         mine = [slice_ for slice_ in range(k) if rank_of(position, slice_, k, len(order)) < config.q]
-        return [chunk_range(slice_, k, config.chunks) for slice_ in mine]
+        return [chunk for slice_ in mine for chunk in chunk_range(slice_, k, config.chunks)]

@@ -8,6 +8,7 @@ import pytest
 
 from swarmp2p.core.errors import KernelFault
 from swarmp2p.merge import kernels
+from swarmp2p.merge.floats import Elements
 from swarmp2p.merge.self_test import KNOWN, NOISE_COUNT, NOISE_DIGESTS, NOISE_WEIGHTS, noise, self_test
 from tests.merge.reference import ITEM, decode, weighted_mean
 
@@ -44,7 +45,7 @@ def test_the_known_vectors_are_the_references() -> None:
 def test_a_wrong_kernel_is_noticed(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stored, kernel = kernels.KERNELS[dtype]
 
-    def careless(inputs: list[kernels.Elements], weights: list[int], out: kernels.Elements) -> None:
+    def careless(inputs: list[Elements], weights: list[int], out: Elements) -> None:
         kernel(inputs, weights, out)
         out.view(np.uint8)[-1] ^= 1
 

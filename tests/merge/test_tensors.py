@@ -20,6 +20,7 @@ from swarmp2p.merge import tensors
 from swarmp2p.merge.kernels import KERNELS
 from swarmp2p.merge.tensors import kind_of, read_schema, read_weights, schema_of, write_weights
 from swarmp2p.merge.weighted_mean import WeightedMean
+from tests.merge.files import merge_file
 
 NUMPY = [np.dtype(name) for name in ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"]]
 TORCH = [getattr(torch, name) for name in tensors._TORCH.values()]
@@ -267,7 +268,7 @@ def merge_files(paths: list[Path], out: Path) -> Schema:
     schema = read_schema(paths[0])
     inputs = [path.read_bytes() for path in paths]
     assert schema.chunks == 1
-    out.write_bytes(WeightedMean().merge_chunk(schema, 0, inputs, [1] * len(inputs)))
+    out.write_bytes(merge_file(WeightedMean(), schema, inputs, [1] * len(inputs)))
     return schema
 
 

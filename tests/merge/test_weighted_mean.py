@@ -15,9 +15,10 @@ from swarmp2p.core.schema import ITEM_SIZE, Schema, canonical_schema, parse_sche
 from swarmp2p.core.types import CHUNK_SIZE
 from swarmp2p.merge.kernels import KERNELS, require_sound_arithmetic
 from swarmp2p.merge.registry import DEFAULT_RULE_ID, rule_from_id
-from swarmp2p.merge.rule import Buffer, Rule, format_rule_id, parse_rule_id, rule_digest
+from swarmp2p.merge.rule import Rule, format_rule_id, parse_rule_id, rule_digest
 from swarmp2p.merge.weighted_mean import WeightedMean
 from tests.merge import reference
+from tests.merge.files import begin, merge_chunk, merge_file
 
 steady = settings(derandomize=True, deadline=None, max_examples=200)
 RULE: Rule = WeightedMean()
@@ -27,18 +28,9 @@ CASES = json.loads(reference.VECTORS.read_text())["cases"]
 def merge_tensor(dtype: str, inputs: Sequence[bytes], weights: Sequence[int]) -> bytes:
     """The mean of models with one tensor of less than a chunk."""
     schema = canonical_schema([("w", dtype, (len(inputs[0]) // ITEM_SIZE[dtype],))])
-    merged = RULE.merge_chunk(schema, 0, [schema.head + data for data in inputs], weights)
+    merged = merge_chunk(RULE, schema, 0, [schema.head + data for data in inputs], weights)
     assert merged[: len(schema.head)] == schema.head
     return bytes(merged[len(schema.head) :])
-
-
-def merge_file(schema: Schema, files: Sequence[Buffer], weights: Sequence[int]) -> bytes:
-    """The mean of whole files, chunk by chunk."""
-    merged = bytearray()
-    for index in range(schema.chunks):
-        part = slice(index * CHUNK_SIZE, (index + 1) * CHUNK_SIZE)
-        merged += RULE.merge_chunk(schema, index, [memoryview(data)[part] for data in files], weights)
-    return bytes(merged)
 
 
 def finite(dtype: str, bits: int) -> int:
@@ -114,7 +106,7 @@ def test_blocks_and_vector_tails_do_not_show(dtype: str) -> None:
     size = count * ITEM_SIZE[dtype]
     schema = canonical_schema([("w", dtype, (count,))])
     files = [b"\0" + schema.head + (data * (count // period + 1))[:size] for data in inputs]
-    merged = merge_file(schema, [memoryview(data)[1:] for data in files], weights)
+    merged = merge_file(RULE, schema, [memoryview(data)[1:] for data in files], weights)
     assert merged == schema.head + (expected * (count // period + 1))[:size]
 
 
@@ -137,14 +129,14 @@ def test_any_portioning_gives_the_same_bytes() -> None:
     """The chunks in any order, into one reused buffer, as k leaders would: the same file as in one go."""
     schema, files = mixed_model(1)
     weights = [10, 2, 7, 3_000_000_000]
-    whole = merge_file(schema, files, weights)
+    whole = merge_file(RULE, schema, files, weights)
     assert len(whole) == schema.size > 10 * CHUNK_SIZE
     buffer = bytearray(CHUNK_SIZE)
     order = list(range(schema.chunks))
     random.Random(2).shuffle(order)
     for index in order:
         part = slice(index * CHUNK_SIZE, (index + 1) * CHUNK_SIZE)
-        merged = RULE.merge_chunk(schema, index, [data[part] for data in files], weights, buffer)
+        merged = begin(RULE, schema, files, weights).chunk(index, buffer)
         assert merged == whole[part]
         assert merged.obj is buffer
     for tensor in schema.tensors[::5]:
@@ -178,23 +170,23 @@ def test_the_callers_numpy_settings_do_not_matter() -> None:
 def test_inputs_are_not_written_to() -> None:
     schema, files = mixed_model(3)
     copies = [bytearray(data) for data in files]
-    merge_file(schema, [memoryview(copy) for copy in copies], [1, 2, 3, 4])
+    merge_file(RULE, schema, [memoryview(copy) for copy in copies], [1, 2, 3, 4])
     assert [bytes(copy) for copy in copies] == files
 
 
 def test_wrong_arguments() -> None:
     schema = canonical_schema([("w", "F32", (2,))])
     good = schema.head + bytes(8)
-    with pytest.raises(InvalidUpdate, match="Input 1 of chunk 0 has"):
-        RULE.merge_chunk(schema, 0, [good, good[:-1]], [1, 1])
+    with pytest.raises(InvalidUpdate, match="chunk 0 has"):
+        merge_chunk(RULE, schema, 0, [good, good[:-1]], [1, 1])
     for inputs, weights in (([], []), ([good], [1, 2]), ([good], [0]), ([good], [2**32]), ([good] * 257, [1] * 257)):
         with pytest.raises(ValueError, match="weights"):
-            RULE.merge_chunk(schema, 0, inputs, weights)
+            merge_chunk(RULE, schema, 0, inputs, weights)
     for out in (bytearray(3), memoryview(bytes(len(good)))):
         with pytest.raises(ValueError, match="out must be"):
-            RULE.merge_chunk(schema, 0, [good], [1], out)
+            merge_chunk(RULE, schema, 0, [good], [1], out)
     with pytest.raises(IndexError):
-        RULE.merge_chunk(schema, 1, [good], [1])
+        merge_chunk(RULE, schema, 1, [good], [1])
 
 
 def test_schemas_that_cannot_be_merged() -> None:
@@ -203,14 +195,14 @@ def test_schemas_that_cannot_be_merged() -> None:
         RULE.check_schema(odd)
     assert "leave it out" in caught.value.mend
     with pytest.raises(SchemaMismatch, match="'scale' F8_E4M3"):
-        RULE.merge_chunk(odd, 0, [bytes(odd.size)], [1])
+        merge_chunk(RULE, odd, 0, [bytes(odd.size)], [1])
     text = b'{"w":{"dtype":"F32","shape":[100000],"data_offsets":[0,400000]}}'
     text += b" " * ((1 - len(text)) % 4)
     crooked = parse_schema(len(text).to_bytes(8, "little") + text)
     with pytest.raises(SchemaMismatch, match="not a multiple"):
         RULE.check_schema(crooked)
     with pytest.raises(SchemaMismatch, match="straddles"):
-        RULE.merge_chunk(crooked, 0, [bytes(CHUNK_SIZE)], [1])
+        merge_chunk(RULE, crooked, 0, [bytes(CHUNK_SIZE)], [1])
     RULE.check_schema(canonical_schema([(dtype, dtype, (3,)) for dtype in KERNELS]))
 
 

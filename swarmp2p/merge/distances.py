@@ -1,0 +1,35 @@
+"""Squared distances of whole vectors, equal to the bit on every machine (docs/protocol.md, section 8).
+
+Whole-vector rules look at all float elements of the updates, in the order of the file, block by block; integers and bools
+do not count. Of each block the differences are squared in float64, zeros are added up to a power of two, and then the
+upper half is added to the lower half until one number is left. The blocks' numbers are added in their order. These are
+element-wise operations only, which no machine can order otherwise, as it can with np.sum and np.dot.
+"""
+
+import numpy as np
+
+from swarmp2p.merge.floats import Elements
+from swarmp2p.merge.kernels import BLOCK
+
+
+class SquaredDistance:
+    """Squared Euclidean distances of blocks; one object's memory serves one thread."""
+
+    def __init__(self) -> None:
+        self._scratch = np.empty(BLOCK, np.float64)
+
+    def __call__(self, first: Elements, second: Elements) -> float:
+        """The sum of (first - second)^2, each operation rounded to float64. At most BLOCK elements.
+
+        Finite for elements of up to 1e38: a vector of 2^63 of them stays below 1e96.
+        """
+        count = first.size
+        width = 1 << max(count - 1, 0).bit_length()
+        sums = self._scratch[:width]
+        np.subtract(first, second, out=sums[:count], dtype=np.float64)
+        np.multiply(sums[:count], sums[:count], out=sums[:count])
+        sums[count:] = 0.0
+        while width > 1:
+            width //= 2
+            np.add(sums[:width], sums[width : 2 * width], out=sums[:width])
+        return float(sums[0])
