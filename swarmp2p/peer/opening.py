@@ -30,6 +30,7 @@ from swarmp2p.peer.context import Clock, Context
 from swarmp2p.peer.events import StepHook
 from swarmp2p.peer.founding import check_founded, put_stake
 from swarmp2p.peer.learner import Learner, LearnerThread
+from swarmp2p.peer.tls_exchange import TlsExchange, open_tls
 
 DEFAULT_LISTEN = ("/ip4/0.0.0.0/tcp/0",)
 
@@ -72,7 +73,7 @@ async def open_context(
         opened: AbstractAsyncContextManager[Host] = (
             open_host(own.key.secret, list(listen)) if network is None else network(own.key.secret)
         )
-        async with rpc, opened as host:
+        async with rpc, opened as host, _tls_beside(host, own.key.secret, listen if network is None else ()) as tls:
             contract = SwarmContract(rpc, agreed.contract, own.key.secret, own.journal)
             config = await check_founded(rpc, agreed, contract)
             invited = None if invitation is None else Invitation.load(Path(invitation).expanduser())
@@ -91,8 +92,19 @@ async def open_context(
                 knobs=knobs,
                 on_step=on_step,
                 content=content,
+                tls=tls,
             ) as context:
                 yield context
+
+
+@asynccontextmanager
+async def _tls_beside(host: Host, secret: bytes, listen: Sequence[str]) -> AsyncIterator[TlsExchange | None]:
+    """TLS on the interfaces that the host listens on; none beside a network of the caller's own, which may not be of IP."""
+    if not listen:
+        yield None
+        return
+    async with open_tls(host, secret, listen) as tls:
+        yield tls
 
 
 @asynccontextmanager
@@ -110,10 +122,12 @@ async def open_on(
     knobs: Knobs | None = None,
     on_step: StepHook | None = None,
     content: ContentStore | None = None,
+    tls: TlsExchange | None = None,
 ) -> AsyncIterator[Context]:
     """The layers above chain and network, whichever these are.
 
     Args:
+        tls: content moves over it where it can; None: over the network's streams alone.
         content: a store that the caller opens and closes; None: the embedded one, in the home.
     """
     clock = Clock()
@@ -140,17 +154,20 @@ async def open_on(
             contract=contract,
             host=host,
             content=store,
-            fetcher=Fetcher(store, HostCarrier(host)),
+            fetcher=Fetcher(store, HostCarrier(host), direct=None if tls is None else tls.links),
             learner=LearnerThread(learner),
             store=Store(me=contract.account, weight=weight, started_at=clock()),
             view=view,
             interval=sync_interval or manifest.sync_interval,
             clock=clock,
             on_step=on_step,
+            tls=tls,
         )
         await restore(context)
         context.admit()
         host.handle(CONTENT_PROTOCOL, Server(store).serve)
+        if tls is not None:
+            tls.serve(store)
         context.know(manifest.bootstrap)
         yield context
     finally:

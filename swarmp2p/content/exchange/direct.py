@@ -1,0 +1,176 @@
+"""TLS connections to members that can be dialled: made, kept while idle, and given up when they lead nowhere."""
+
+import logging
+import select
+import socket
+import ssl
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+
+from swarmp2p.content.exchange.effects import BlockingPipe, Conversation
+from swarmp2p.content.exchange.link import Link
+from swarmp2p.content.exchange.listener import HANDSHAKE_TIMEOUT, hang_up, tune
+from swarmp2p.content.exchange.pins import Endpoint, Pins
+from swarmp2p.core.types import Address
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+CONNECT_TIMEOUT = 2.0
+RETRY_AFTER = 60.0
+"""Seconds for which a member that could not be dialled is not dialled again; the network's streams reach it."""
+KEPT = 8
+"""Idle connections kept to a member."""
+
+Greet = Callable[[Address], Awaitable[Endpoint | None]]
+"""Asks a member over the network where its listener is, and shows it our own certificate; None: it has none."""
+
+
+class SocketLink:
+    """A `Link` over a TLS connection; its conversations run in worker threads."""
+
+    def __init__(self, peer: Address, sock: ssl.SSLSocket, owner: "TlsLinks") -> None:
+        self.peer = peer
+        self.sock = sock
+        self._pipe = BlockingPipe(sock)
+        self._owner = owner
+        self._broken = False
+        self._talking = False
+
+    async def run(self, conversation: Conversation[_T]) -> _T:
+        def talk() -> _T:
+            try:
+                return self._pipe.run(conversation)
+            except BaseException as error:
+                self._broken = True
+                if isinstance(error, ssl.SSLError):
+                    self._owner.forget(self.peer)  # it may not know our certificate any more: greet it again
+                raise
+            finally:
+                self._talking = False
+                if self._broken:
+                    self.sock.close()
+
+        self._talking = True
+        try:
+            return await trio.to_thread.run_sync(talk, limiter=self._owner.threads, abandon_on_cancel=True)
+        except BaseException:
+            # Cancelled, the thread is still there: it finds the connection broken, and closes it.
+            self._broken = True
+            hang_up(self.sock)
+            raise
+
+    async def release(self, *, reusable: bool) -> None:
+        if reusable and not self._broken:
+            self._owner.put_back(self)
+        elif not self._talking:
+            self.sock.close()
+
+    def alive(self) -> bool:
+        """Whether the other side has neither closed it nor said anything unasked."""
+        readable, _, _ = select.select([self.sock], [], [], 0)
+        return not readable
+
+
+class TlsLinks:
+    """A `Direct` (link.py) over TLS.
+
+    Args:
+        pins: who is who.
+        greet: how to learn where a member listens.
+        threads: conversations at once.
+    """
+
+    def __init__(self, pins: Pins, greet: Greet, *, threads: int = 64) -> None:
+        self._pins = pins
+        self._greet = greet
+        self.threads = trio.CapacityLimiter(threads)
+        self._endpoints: dict[Address, Endpoint] = {}
+        self._given_up: dict[Address, float] = {}
+        self._idle: defaultdict[Address, list[SocketLink]] = defaultdict(list)
+        self._closed = False
+
+    async def connect(self, peer: Address) -> Link | None:
+        """A connection to a member; None if it cannot be dialled now."""
+        idle = self._idle[peer]
+        while idle:
+            link = idle.pop()
+            if link.alive():
+                return link
+            link.sock.close()
+        if self._closed or self._given_up.get(peer, 0) > trio.current_time():
+            return None
+        # A member that was restarted has another certificate and another port.
+        for known in (self._endpoints.get(peer), None):
+            endpoint = known or await self._ask(peer)
+            if endpoint is None:
+                break
+            sock = await trio.to_thread.run_sync(
+                self._dial, peer, endpoint, limiter=self.threads, abandon_on_cancel=True
+            )
+            if sock is not None:
+                return SocketLink(peer, sock, self)
+            self._endpoints.pop(peer, None)
+        self._given_up[peer] = trio.current_time() + RETRY_AFTER
+        return None
+
+    async def _ask(self, peer: Address) -> Endpoint | None:
+        endpoint = await self._greet(peer)
+        if endpoint is not None:
+            self._pins.pin(peer, endpoint.certificate)
+            self._endpoints[peer] = endpoint
+        return endpoint
+
+    def learn(self, peer: Address, endpoint: Endpoint) -> None:
+        """A member came and said where it listens."""
+        self._pins.pin(peer, endpoint.certificate)
+        self._endpoints[peer] = endpoint
+        self._given_up.pop(peer, None)
+
+    def forget(self, peer: Address) -> None:
+        """What is known of a member's listener does not hold any more."""
+        self._endpoints.pop(peer, None)
+
+    def _dial(self, peer: Address, endpoint: Endpoint) -> ssl.SSLSocket | None:
+        """Blocking. None if none of its addresses leads to it."""
+        for address in endpoint.addresses:
+            raw = secure = None
+            try:
+                raw = socket.create_connection(address, CONNECT_TIMEOUT)
+                tune(raw)
+                raw.settimeout(HANDSHAKE_TIMEOUT)
+                secure = self._pins.context(server=False).wrap_socket(raw)
+                if self._pins.member_of(secure.getpeercert(binary_form=True)) == peer and not self._closed:
+                    return secure
+                problem = "another member answers there"
+            except (OSError, ValueError) as error:
+                problem = str(error)
+            for sock in (secure, raw):
+                if sock is not None:
+                    sock.close()
+            _log.info("no TLS connection with 0x%s at %s port %d: %s", peer.hex(), *address, problem)
+        return None
+
+    def put_back(self, link: SocketLink) -> None:
+        """A connection that can be used again."""
+        idle = self._idle[link.peer]
+        if self._closed or len(idle) >= KEPT or self._pins.member_of(link.sock.getpeercert(binary_form=True)) is None:
+            link.sock.close()
+        else:
+            idle.append(link)
+
+    def keep(self, members: frozenset[Address]) -> None:
+        """Close the connections to all others, and forget them."""
+        for peer in list(self._idle.keys() | self._endpoints.keys()):
+            if peer not in members:
+                self._endpoints.pop(peer, None)
+                for link in self._idle.pop(peer, []):
+                    link.sock.close()
+
+    def close(self) -> None:
+        """Close the idle ones; those in use are closed when they are given back. Idempotent."""
+        self._closed = True
+        self.keep(frozenset())
