@@ -10,6 +10,7 @@ BIN := .venv/bin
 VENV := .venv/installed
 NODE := contracts/node_modules/installed
 GETH := .tools/bin/geth
+KUBO := .tools/bin/ipfs
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo test lint unit contracts interop accept-loop accept-control clean
@@ -36,6 +37,10 @@ $(GETH): tools/geth
 	@tools/geth
 	@touch $@
 
+$(KUBO): tools/kubo interop/kubo/go.mod interop/kubo/go.sum
+	@tools/kubo
+	@touch $@
+
 demo: $(VENV) ## a whole swarm on this machine, e.g. make demo ARGS="--rounds 10 --kill leader --at claim"
 	@$(BIN)/python -m examples.digits $(ARGS)
 
@@ -55,7 +60,7 @@ contracts: $(NODE) ## the contracts' tests, their format, and whether the shippe
 	cd contracts && npm run --silent check
 	cd contracts && npm run --silent test
 
-interop: $(VENV) $(NODE) $(GETH) ## against other programs: anvil, geth, and an IPFS node if one is installed
+interop: $(VENV) $(NODE) $(GETH) $(KUBO) ## against other programs: anvil, geth, Kubo
 	$(BIN)/python -m pytest interop $(ARGS)
 
 accept-loop: $(VENV) $(NODE) ## the long acceptance runs; takes hours on two cores

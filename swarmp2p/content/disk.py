@@ -4,7 +4,8 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,6 +109,24 @@ def write_atomically(path: Path, data: bytes) -> None:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a large file piece by piece: whole, flushed and under its name, or not at all. Raises QuotaExceeded, and
+    whatever making the pieces raises."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    with room(path.parent):
+        try:
+            with open(temporary, "wb") as out:
+                for piece in pieces:
+                    out.write(piece)
+                out.flush()
+                os.fsync(out.fileno())
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)

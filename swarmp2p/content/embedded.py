@@ -28,14 +28,15 @@ from swarmp2p.content.disk import (
     sync_folder,
     write_all,
     write_atomically,
+    write_pieces,
 )
 from swarmp2p.content.interface import Part
 from swarmp2p.content.part import EmbeddedPart, publish
 from swarmp2p.content.record import Record, Span
 from swarmp2p.content.unixfs import Hashed, chunk_count, hash_bytes, hash_file, root
-from swarmp2p.content.whole import Holder, WholeFile, WholePart
+from swarmp2p.content.whole import Holder, WholeFile, WholePart, read_range
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable
-from swarmp2p.core.types import CHUNK_SIZE, Digest
+from swarmp2p.core.types import Digest
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
@@ -53,8 +54,8 @@ class EmbeddedStore:
     def __init__(self, folder: str | PathLike[str], *, quota: int | None = None) -> None:
         self._folder = Path(folder)
         self._objects, self._parts_folder, self._scratch = (self._folder / n for n in ("objects", "parts", "scratch"))
-        self._budget = Budget(self._folder, quota)
-        self._spend = self._budget.spend
+        self.budget = Budget(self._folder, quota)
+        self._spend = self.budget.spend
         self._lock = threading.RLock()
         self._making = threading.Lock()
         self._files: dict[Digest, WholeFile] = {}
@@ -218,14 +219,14 @@ class EmbeddedStore:
         copy = self.scratch()
         try:
             # Hashed after copying: the source may change under our hands, the copy does not.
-            self._budget.check(path.stat().st_size)
+            self.budget.check(path.stat().st_size)
             copy_flushed(path, copy)
             return self._take_in(copy, hash_file(copy))
         finally:
             copy.unlink(missing_ok=True)
 
     def _put_bytes(self, data: bytes) -> Hashed:
-        self._budget.check(len(data))
+        self.budget.check(len(data))
         path = self.scratch()
         try:
             with room(self._folder):
@@ -296,31 +297,11 @@ class EmbeddedStore:
         return self._file(digest).path
 
     def read(self, digest: Digest, offset: int = 0, length: int | None = None) -> bytes:
-        size = self.size(digest)
-        end = size if length is None else min(size, offset + length)
-        if not 0 <= offset <= end:
-            return b""
-        first = offset // CHUNK_SIZE
-        pieces = [self.read_chunk(digest, i) for i in range(first, -(-end // CHUNK_SIZE))]
-        start = offset - first * CHUNK_SIZE
-        return b"".join(pieces)[start : start + end - offset]
+        return read_range(self, digest, self.size(digest), offset, length)
 
     def export(self, digest: Digest, destination: str | PathLike[str]) -> None:
-        file = self._file(digest)
-        target = Path(destination)
-        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
-        with room(target.parent):
-            try:
-                with open(temporary, "wb") as out:
-                    for index in range(chunk_count(file.record.size)):
-                        out.write(self.read_chunk(digest, index))
-                    out.flush()
-                    os.fsync(out.fileno())
-                os.replace(temporary, target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            sync_folder(target.parent)
+        chunks = range(chunk_count(self.size(digest)))
+        write_pieces(Path(destination), (self.read_chunk(digest, index) for index in chunks))
 
     # Objects
 
@@ -407,21 +388,42 @@ class EmbeddedStore:
         with self._lock:
             parts = [part for name, part in self._parts.items() if name not in kept]
             for digest in self._files.keys() - set(keep):
-                file = self._files.pop(digest)
-                file.path.unlink(missing_ok=True)
-                file.path.with_name(file.path.name + ".leaves").unlink(missing_ok=True)
-                self._spend(-file.record.size, False)
-            gone = {n: part for n, part in self._became.items() if part.final not in self._files}
-            self._became = {n: part for n, part in self._became.items() if n not in gone}
+                self._remove(self._files.pop(digest))
+            gone = self._take_gone()
             self._reindex()
         for part in parts:
             part.discard()
-        for part in gone.values():
+        for part in gone:
             part.close()
         return before - self.used()
 
+    def spans(self, digest: Digest) -> tuple[Span, ...]:
+        """The file itself, and the slices that it is served by. Raises ContentUnavailable: it is not here whole."""
+        return self._file(digest).record.spans
+
+    def drop(self, digest: Digest) -> None:
+        """Remove one whole file, and the part that it was; does nothing without one."""
+        with self._lock:
+            file = self._files.pop(digest, None)
+            if file is not None:
+                self._remove(file)
+            gone = self._take_gone()
+            self._reindex()
+        for part in gone:
+            part.close()
+
+    def _remove(self, file: WholeFile) -> None:
+        file.path.unlink(missing_ok=True)
+        file.path.with_name(file.path.name + ".leaves").unlink(missing_ok=True)
+        self._spend(-file.record.size, False)
+
+    def _take_gone(self) -> list[EmbeddedPart]:
+        """Called with the lock held: parts that became files which are here no more, to be closed without it."""
+        gone = [name for name, part in self._became.items() if part.final not in self._files]
+        return [self._became.pop(name) for name in gone]
+
     def used(self) -> int:
-        return self._budget.used
+        return self.budget.used
 
     def close(self) -> None:
         with self._lock:

@@ -62,6 +62,17 @@ class _Reads(Protocol):
     def read_chunk(self, name: Digest, index: int) -> bytes: ...
 
 
+def read_range(store: _Reads, digest: Digest, size: int, offset: int, length: int | None) -> bytes:
+    """A range of a file of `size` bytes, by its chunks; empty beyond its end."""
+    end = size if length is None else min(size, offset + length)
+    if not 0 <= offset <= end:
+        return b""
+    first = offset // CHUNK_SIZE
+    pieces = [store.read_chunk(digest, i) for i in range(first, -(-end // CHUNK_SIZE))]
+    start = offset - first * CHUNK_SIZE
+    return b"".join(pieces)[start : start + end - offset]
+
+
 class WholePart:
     """A `Part` (interface.py) that has everything and changes nothing.
 

@@ -65,6 +65,10 @@ class ContentUnavailable(SwarmError):
     """Nobody who was asked could serve the content."""
 
 
+class StoreUnreachable(ContentUnavailable):
+    """The IPFS node behind a content store does not answer, is too old, or refuses."""
+
+
 class QuotaExceeded(SwarmError):
     """No room on disk, or the store's quota is used up."""
 

@@ -1,0 +1,196 @@
+"""The content store on a real Kubo."""
+
+import signal
+import threading
+from base64 import b32encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from multiformats import CID
+
+from interop.kubo_node import KuboNode, kubo_node, needs_kubo
+from swarmp2p.content.embedded import EmbeddedStore
+from swarmp2p.content.kubo import KuboStore
+from swarmp2p.content.unixfs import cid, hash_bytes
+from swarmp2p.core.errors import ContentCorrupt
+from swarmp2p.core.types import CHUNK_SIZE
+from swarmp2p.testing.content_checks import check_content_store
+from tests.content.wire import pattern
+
+pytestmark = needs_kubo
+
+SIZE = 5 * CHUNK_SIZE + 77
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KuboNode]:
+    with kubo_node(tmp_path_factory.mktemp("kubo") / "repo") as running:
+        yield running
+
+
+@pytest.fixture
+def store(node: KuboNode, tmp_path: Path) -> Iterator[KuboStore]:
+    opened = KuboStore(tmp_path / "content", node.api)
+    yield opened
+    opened.collect(())
+    opened.close()
+
+
+def pinned(node: KuboNode) -> dict[str, str]:
+    """CIDs and names of the node's recursive pins, as its own command line lists them."""
+    lines = [line.split() for line in node("pin", "ls", "--type=recursive", "--names").splitlines()]
+    return {text: " ".join(name) for text, _, *name in lines}
+
+
+def here(node: KuboNode) -> set[str]:
+    """All blocks on the node's disk."""
+    return set(node("refs", "local").split())
+
+
+def test_it_is_a_content_store(node: KuboNode, tmp_path: Path) -> None:
+    made: list[KuboStore] = []
+
+    def maker() -> KuboStore:
+        # The check wants an empty store each time, and the node is one for all.
+        if made:
+            emptied = KuboStore(tmp_path / str(len(made) - 1), node.api)
+            emptied.collect(())
+            emptied.close()
+        made.append(KuboStore(tmp_path / str(len(made)), node.api))
+        return made[-1]
+
+    check_content_store(maker)
+
+
+def test_what_put_returned_is_pinned_and_any_ipfs_program_can_read_it(
+    node: KuboNode, store: KuboStore, tmp_path: Path
+) -> None:
+    data = pattern(SIZE)
+    text = str(cid(store.put(data).digest, SIZE))
+    assert pinned(node)[text] == "swarmp2p"
+    assert node.raw("cat", text) == data
+    assert not list((tmp_path / "content" / "objects").iterdir()), "no second copy on this disk"
+
+
+def test_a_finished_part_is_pinned_under_the_same_cid(node: KuboNode, store: KuboStore) -> None:
+    data = pattern(SIZE, 1)
+    hashed = hash_bytes(data)
+    part = store.begin(hashed.digest, SIZE, hashed.leaf_list)
+    for index in part.missing():
+        part.write_chunk(index, data[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE])
+    part.finish(hashed.digest)
+    text = str(cid(hashed.digest, SIZE))
+    assert pinned(node)[text] == "swarmp2p"
+    assert (
+        node("add", "--only-hash", "--cid-version=1", "--raw-leaves", "--chunker=size-262144", "-Q", data=data) == text
+    )
+
+
+def test_collecting_unpins_and_frees_the_room_but_not_of_what_others_pin(node: KuboNode, store: KuboStore) -> None:
+    mine, shared = pattern(SIZE, 2), pattern(2 * CHUNK_SIZE, 2) + b"the end is another"
+    before = here(node)
+    theirs = node(
+        "add", "--cid-version=1", "--raw-leaves", "--chunker=size-262144", "-Q", "--pin-name=user", data=shared
+    )
+    hashed = store.put(mine)
+    assert str(cid(store.put(shared).digest, len(shared))) == theirs
+    assert store.collect(()) == len(mine) + len(shared)
+    assert pinned(node).get(theirs) == "user", "a pin of somebody else's stays as it is"
+    assert node.raw("cat", theirs) == shared, "with the chunks that it has in common with what was collected"
+    leaves = [hashed.leaf_list[at : at + 32] for at in range(0, len(hashed.leaf_list), 32)]
+    left = [leaf in hash_bytes(shared).leaf_list for leaf in leaves if str(cid(leaf, 0)) in here(node)]
+    assert left == [True, True], "of the collected file nothing is left but what the other has too"
+    node("pin", "rm", theirs)
+    node("repo", "gc")
+    assert here(node) <= before
+
+
+def test_a_new_store_on_the_same_folder_has_what_the_old_one_had(node: KuboNode, tmp_path: Path) -> None:
+    data = pattern(SIZE, 3)
+    store = KuboStore(tmp_path, node.api)
+    digest = store.put(data).digest
+    slice_ = store.assemble("round-1", SIZE)
+    slice_.write_chunk(2, data[2 * CHUNK_SIZE : 3 * CHUNK_SIZE])
+    name = slice_.seal_slice(2, 3)
+    store.close()
+
+    again = KuboStore(tmp_path, node.api)
+    assert again.digests() == {digest}
+    assert again.read(digest) == data
+    assert again.read_chunk(name, 0) == data[2 * CHUNK_SIZE : 3 * CHUNK_SIZE]
+    node("pin", "rm", str(cid(digest, SIZE)))
+    again.close()
+
+    unpinned = KuboStore(tmp_path, node.api)
+    assert not unpinned.has(digest), "the node may have collected it by now"
+    unpinned.collect(())
+    unpinned.close()
+
+
+def test_files_of_an_embedded_store_move_into_the_node(node: KuboNode, tmp_path: Path) -> None:
+    embedded = EmbeddedStore(tmp_path)
+    hashed = embedded.put(pattern(SIZE, 4))
+    embedded.close()
+    store = KuboStore(tmp_path, node.api)
+    assert str(cid(hashed.digest, SIZE)) in pinned(node)
+    assert store.used() == SIZE
+    assert store.path(hashed.digest).read_bytes() == pattern(SIZE, 4)
+    store.collect(())
+    store.close()
+
+
+def block_file(node: KuboNode, text: str) -> Path:
+    """Where the node keeps a block: flatfs, named by the base32 of its multihash."""
+    (path,) = node.repo.glob(f"blocks/*/{multihash_name(text)}.data")
+    return path
+
+
+def multihash_name(text: str) -> str:
+    """A block's name in flatfs."""
+    return b32encode(bytes(CID.decode(text).digest)).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("fault", ["rotten", "gone"])
+def test_a_block_that_the_node_lost_can_be_fetched_again(node: KuboNode, store: KuboStore, fault: str) -> None:
+    data = pattern(SIZE, 5)
+    hashed = store.put(data)
+    leaf = hashed.leaf_list[3 * 32 : 4 * 32]
+    path = block_file(node, str(cid(leaf, 0)))
+    if fault == "rotten":
+        path.write_bytes(b"rotten")
+        with pytest.raises(ContentCorrupt):
+            store.read(hashed.digest)
+    else:
+        path.unlink()
+        with pytest.raises(Exception, match="not here"):
+            store.read(hashed.digest)
+    assert not store.has(hashed.digest)
+    part = store.begin(hashed.digest, SIZE, hashed.leaf_list)
+    assert part.missing() == [3], "the others are kept"
+    part.write_chunk(3, data[3 * CHUNK_SIZE : 4 * CHUNK_SIZE])
+    part.finish(hashed.digest)
+    assert store.read(hashed.digest) == data
+    assert node.raw("cat", str(cid(hashed.digest, SIZE))) == data
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restart_of_the_node_is_waited_for(tmp_path: Path, how: signal.Signals) -> None:
+    """What was put before is there, and calls that come while it is away succeed when it is back."""
+    with kubo_node(tmp_path / "repo") as own:
+        store = KuboStore(tmp_path / "content", own.api, patience=60.0)
+        before = store.put(pattern(SIZE, 6))
+        own.stop(how)
+        done: list[bytes] = []
+
+        def use() -> None:
+            done.append(store.read(before.digest))
+            done.append(store.put(pattern(SIZE, 7)).digest)
+
+        user = threading.Thread(target=use)
+        user.start()
+        own.start()
+        user.join(60)
+        assert done == [pattern(SIZE, 6), hash_bytes(pattern(SIZE, 7)).digest]
+        assert {str(cid(digest, SIZE)) for digest in store.digests()} <= pinned(own).keys()
+        store.close()
