@@ -26,7 +26,7 @@ def command(draft: Path, home: Path, genesis: Path | None, out: Path | None, yes
     from swarmp2p.control.review import review
     from swarmp2p.core.errors import ConfigError
     from swarmp2p.home import Home
-    from swarmp2p.peer.founding import complete, content_of, keep_content
+    from swarmp2p.peer.founding import complete, keep_content
 
     manifest = load_draft(draft)
     with Home.open(home, create=False) as own:
@@ -37,15 +37,14 @@ def command(draft: Path, home: Path, genesis: Path | None, out: Path | None, yes
                 "Have it added under [members] founders, or use the home of a founder.",
             )
         model = genesis or draft.parent / (manifest.genesis_file or "")
-        files = content_of(manifest, model)
-        manifest = complete(manifest, model)
-        for line in review(manifest):
+        agreed = complete(manifest, model)
+        for line in review(agreed):
             click.echo(line)
-        for document in files[1:]:
-            click.echo(f"The purpose is the document {document}: read it before you sign.")
+        if manifest.purpose_file is not None:
+            click.echo(f"The purpose is the document {manifest.purpose_file}: read it before you sign.")
         if not yes:
             click.confirm("Sign this?", abort=True)
         target = out or Path(f"agreement-{address}.json")
-        agree(manifest, own.key).save(target)
-        keep_content(own, files)
+        agree(agreed, own.key).save(target)
+        keep_content(own, manifest, model)
     click.echo(f"{target}: give it to the founder who deploys the contract.")

@@ -90,6 +90,8 @@ class Manifest:
     rule: str
     """Id of the merge rule."""
     rpc: tuple[str, ...]
+    apply: str = "replace/1"
+    """Id of the apply rule: how members take a merged model over."""
     abandon_after: int = 30 * DAY
     """Seconds without a merge after which anybody may stop the swarm."""
     rewards: Rewards | None = None
@@ -109,6 +111,9 @@ class Manifest:
     genesis: Digest = b""
     size: int = 0
     schema: Digest = b""
+    update_size: int = 0
+    """As `update_schema`, of updates where these are not written as the models are; else 0 and empty."""
+    update_schema: Digest = b""
 
     @property
     def min_stake(self) -> int:
@@ -192,6 +197,14 @@ class Manifest:
             "max_abs": repr(self.max_abs),
             "rule": self.rule,
         }
+        if self.update_schema or self.apply != "replace/1":
+            # Swarms without these were founded before there were any, and keep their digest.
+            agreed |= {
+                "version": 3,
+                "apply": self.apply,
+                "update_size": self.update_size or self.size,
+                "update_schema": (self.update_schema or self.schema).hex(),
+            }
         return json.dumps(agreed, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
     @property
@@ -212,8 +225,8 @@ class Manifest:
             genesis=self.genesis,
             size=self.size,
             schema=self.schema,
-            update_size=self.size,
-            update_schema=self.schema,
+            update_size=self.update_size or self.size,
+            update_schema=self.update_schema or self.schema,
             rule=hashlib.sha256(self.rule.encode()).digest(),
             purpose=self.purpose_digest,
             manifest=self.digest,
@@ -234,9 +247,24 @@ class Manifest:
             founders=self.founders,
         )
 
-    def with_genesis(self, genesis: Digest, size: int, schema: Digest) -> "Manifest":
-        """This draft with its first model: then it has a digest and a configuration to deploy."""
-        return replace(self, genesis_file=None, genesis=genesis, size=size, schema=schema)
+    def with_genesis(
+        self, genesis: Digest, size: int, schema: Digest, update_size: int = 0, update_schema: Digest = b""
+    ) -> "Manifest":
+        """This draft with its first model: then it has a digest and a configuration to deploy.
+
+        Args:
+            update_size, update_schema: of updates; left out, or the same: as the model's.
+        """
+        other = update_schema not in (b"", schema)
+        return replace(
+            self,
+            genesis_file=None,
+            genesis=genesis,
+            size=size,
+            schema=schema,
+            update_size=update_size if other else 0,
+            update_schema=update_schema if other else b"",
+        )
 
     def with_purpose(self, cid: CID) -> "Manifest":
         """This draft with the CID of its document of terms."""

@@ -48,7 +48,7 @@ def parse_manifest(text: str, name: str = "swarm.toml") -> Manifest:
 def _draft(values: dict[str, dict[str, Any]], name: str) -> Manifest:
     if values["chain"]["contract"] is not None:
         raise ConfigError(f"{name} is of a swarm that is founded already.", "Write a new draft for a new swarm.")
-    for key in ("genesis", "size", "schema"):
+    for key in ("genesis", "size", "schema", "update_size", "update_schema"):
         if values["model"][key] is not None:
             raise ConfigError(f"{name}: a draft has no [model] {key}.", "`found` computes it from [model] file.")
     if values["model"]["file"] is None:
@@ -83,6 +83,8 @@ def _founded(values: dict[str, dict[str, Any]], name: str) -> Manifest:
     manifest = _manifest(values, name)
     if manifest.rewards is not None and not manifest.rewards.treasury:
         raise ConfigError(f"{name}: the key [rewards] treasury is missing.", FOUNDED_MEND)
+    if bool(manifest.update_size) != bool(manifest.update_schema):
+        raise ConfigError(f"{name}: [model] has only one of update_size and update_schema.", FOUNDED_MEND)
     if str(manifest.genesis_cid) != str(values["model"]["genesis"]):
         raise ConfigError(
             f"{name}: [model] genesis does not fit size {manifest.size}: it would be {manifest.genesis_cid}.",
@@ -136,6 +138,9 @@ def _manifest(values: dict[str, dict[str, Any]], name: str) -> Manifest:
         genesis=b"" if model["genesis"] is None else bytes(model["genesis"].raw_digest),
         size=model["size"] or 0,
         schema=model["schema"] or b"",
+        update_size=model["update_size"] or 0,
+        update_schema=model["update_schema"] or b"",
+        apply=merge["apply"],
     )
 
 
@@ -226,6 +231,12 @@ def _model(m: Manifest) -> str:
         lines += ["# The first model, a safetensors file; relative to this one.", f"file = {quoted(m.genesis_file)}"]
     if m.genesis:
         lines += [f'genesis = "{m.genesis_cid}"', f"size = {m.size}", f'schema = "0x{m.schema.hex()}"']
+    if m.update_schema:
+        lines += [
+            "# Updates are written otherwise than models: the merge rule says how.",
+            f"update_size = {m.update_size}",
+            f'update_schema = "0x{m.update_schema.hex()}"',
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -284,7 +295,10 @@ min_delta = {m.metric.min_delta!r}
 
 def _merge(m: Manifest) -> str:
     return f"""[merge]
+# How updates become a model; docs/merge-rules.md lists the rules. ";wire=bf16" (or f16, int8) behind it compresses updates.
 rule = {quoted(m.rule)}
+# How members take the merged model over: "replace/1", or "elastic/1;alpha=0.5" to keep half of their own.
+apply = {quoted(m.apply)}
 # Updates with larger values, infinity or NaN are refused.
 max_abs = {m.max_abs!r}
 """

@@ -77,6 +77,8 @@ FORM: Form = {
         "genesis": Key(_cid, optional=True),
         "size": Key(integer(8, _MAX_SIZE), optional=True),
         "schema": Key(hex_bytes(32, "a sha2-256"), optional=True),
+        "update_size": Key(integer(8, _MAX_SIZE), optional=True),
+        "update_schema": Key(hex_bytes(32, "a sha2-256"), optional=True),
     },
     "members": {
         "founders": Key(list_of(_address, 64, least=1)),
@@ -106,7 +108,11 @@ FORM: Form = {
         "target": Key(number(-1e12, 1e12), optional=True),
         "min_delta": Key(number(0, 1e12), default=0.0),
     },
-    "merge": {"rule": Key(text(256), default="weighted_mean/1"), "max_abs": Key(number(1e-30, 3e38), default=1e30)},
+    "merge": {
+        "rule": Key(text(256), default="weighted_mean/1"),
+        "apply": Key(text(256), default="replace/1"),
+        "max_abs": Key(number(1e-30, 1e38), default=1e30),
+    },
     "rewards": {
         "token": Key(_address, optional=True),
         "policy": Key(_policy, default="equal"),

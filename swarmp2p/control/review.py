@@ -11,6 +11,10 @@ def review(manifest: Manifest) -> Iterator[str]:
     yield f"The swarm {m.name!r}, manifest {m.cid}"
     yield f"  purpose     {m.purpose}"
     yield f"  model       {m.genesis_cid}, {m.size:,} bytes, merged by {m.rule}"
+    if m.update_schema:
+        yield f"  updates     {m.update_size:,} bytes each"
+    if m.apply != "replace/1":
+        yield f"  applied     by {m.apply}"
     yield f"  founders    {', '.join('0x' + founder.hex() for founder in m.founders)}"
     yield f"  membership  by invitation of {m.k_invite} of {len(m.founders)} founders, or more than half of the members"
     yield f"  start       when {m.initial_members} members have enrolled and trained"

@@ -19,7 +19,7 @@ from swarmp2p.merge.rule import ChunkSource
 from swarmp2p.merge.tensors import atomic_file, read_schema
 
 BATCH = 65_536
-"""Elements encoded at a time: a multiple of the wires' blocks."""
+"""Elements worked on at a time: a multiple of the wires' blocks."""
 
 
 class Encoder(Protocol):
@@ -58,7 +58,7 @@ def encode_update(wire: Encoder, weights: Path, head: Path, residual: Path | Non
         remains.write(rest.head)
         reader, heads = FileReader(schema, chunks_in(own)), FileReader(model, chunks_in(before))
         feedback = None if residual is None else FileReader(rest, chunks_in(kept))
-        for part in _batches(schema):
+        for part in batches(schema):
             if part.tensor.dtype not in FLOATS:
                 _write(out, target, part, reader.read([part]))
                 continue
@@ -83,7 +83,8 @@ def chunks_in(file: IO[bytes]) -> ChunkSource:
     return chunk
 
 
-def _batches(schema: Schema) -> Iterator[Part]:
+def batches(schema: Schema) -> Iterator[Part]:
+    """All elements of a file, tensor by tensor."""
     for tensor in schema.tensors:
         count = (tensor.stop - tensor.start) // ITEM_SIZE[tensor.dtype]
         for first in range(0, count, BATCH):

@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias
@@ -128,7 +128,7 @@ def write_weights(weights: Weights, path: Path, schema: Schema | None = None) ->
             "Build the same model as the swarm's genesis; names, dtypes and shapes must be equal.",
         )
     if isinstance(weights, Path):
-        _copy_file(weights, path, target)
+        copy_tensors(weights, path, target)
         return target
     with atomic_file(path) as file:
         file.write(target.head)
@@ -144,11 +144,14 @@ def kind_of(weights: Weights) -> Kind:
     return "numpy"
 
 
-def read_weights(path: Path, like: Weights | Kind | None = None) -> dict[str, Array]:
+def read_weights(
+    path: Path, like: Weights | Kind | None = None, names: Collection[str] | None = None
+) -> dict[str, Array]:
     """The tensors of a safetensors file, as new, writable memory.
 
     Args:
         path: the file.
+        names: of the tensors to read; None: all.
         like: the learner's own weights, or their `kind_of`. Torch tensors come on the CPU (`load_state_dict` and
             `copy_` move them); bfloat16 in NumPy needs the package ml_dtypes. None is "numpy".
 
@@ -162,6 +165,8 @@ def read_weights(path: Path, like: Weights | Kind | None = None) -> dict[str, Ar
     weights: dict[str, Array] = {}
     with path.open("rb") as file:
         for tensor in schema.tensors:
+            if names is not None and tensor.name not in names:
+                continue
             data = np.empty(tensor.stop - tensor.start, np.uint8)
             file.seek(tensor.start)
             if file.readinto(data.data) != data.size:
@@ -232,12 +237,24 @@ def _data(value: Array) -> memoryview:
     return array.view(np.uint8).data
 
 
-def _copy_file(source: Path, path: Path, target: Schema) -> None:
-    """The tensors of `source` in the layout of `target`, which has the same ones."""
+def copy_tensors(
+    source: Path, path: Path, target: Schema, other: Callable[[IO[bytes], Tensor], bool] = lambda file, tensor: False
+) -> None:
+    """Writes the tensors of `source` in the layout of `target`, atomically, with one MiB in memory at a time.
+
+    Args:
+        target: of these tensors, or fewer, or more.
+        other: writes a tensor that `source` has not, and says that it did.
+
+    Raises:
+        MalformedModel: `source` is broken. QuotaExceeded: no room.
+    """
     places = read_schema(source).by_name()
     with source.open("rb") as reader, atomic_file(path) as writer:
         writer.write(target.head)
         for tensor in target.tensors:
+            if other(writer, tensor):
+                continue
             reader.seek(places[tensor.name].start)
             left = tensor.stop - tensor.start
             while left:

@@ -1,9 +1,12 @@
 """Founding a swarm, inviting to it, joining and leaving it: what people do once. The command line calls these."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import trio
 from multiformats import CID
@@ -27,8 +30,11 @@ from swarmp2p.core.schema import require_aligned
 from swarmp2p.core.types import NO_ADDRESS, Address
 from swarmp2p.home import Home
 from swarmp2p.identity import Key
-from swarmp2p.merge.registry import rule_from_id
-from swarmp2p.merge.tensors import read_schema
+from swarmp2p.merge.apply import apply_from_text
+from swarmp2p.merge.layout import places, require_mergeable
+from swarmp2p.merge.registry import rule_from_draft, rule_from_id
+from swarmp2p.merge.rule import Rule
+from swarmp2p.merge.tensors import copy_tensors, read_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +69,55 @@ async def found(
 
 
 def complete(manifest: Manifest, model: Path) -> Manifest:
-    """A draft with its first model, checked, and its document of terms: what founders agree to. Blocks, while it hashes both.
+    """A draft with its first model and its rules, checked, and its document of terms: what founders agree to. Blocks, while
+    it hashes both.
 
     Raises:
-        ConfigError, SchemaMismatch: the model cannot be a genesis, or the document cannot be read.
+        ConfigError: a rule, one of its parameters, or a number of the draft that it does not allow; the document cannot be
+            read. SchemaMismatch: the model cannot be a genesis.
     """
-    schema = read_schema(model)
-    require_aligned(schema)
-    rule_from_id(manifest.rule).check_schema(schema)
+    rule = rule_from_draft(manifest.rule)
+    if manifest.min_updates < rule.min_updates:
+        raise ConfigError(
+            f"{rule.id} needs {rule.min_updates} updates for what it promises, and min_updates is {manifest.min_updates}.",
+            f"Set [rounds] min_updates to {rule.min_updates} or more, or take another rule or other parameters.",
+        )
     if manifest.purpose_file is not None:
         manifest = manifest.with_purpose(terms_cid(Path(manifest.purpose_file)))
-    hashed = hash_file(model)
-    return manifest.with_genesis(hashed.digest, hashed.size, schema.digest)
+    with genesis_file(rule, model) as genesis:
+        schema = read_schema(genesis)
+        require_aligned(schema)
+        rule.check_schema(schema)
+        hashed = hash_file(genesis)
+    update = rule.update_schema(schema)
+    manifest = replace(
+        manifest,
+        rule=rule.id,
+        apply=apply_from_text(manifest.apply, complete=False).id,
+        k_max=min(manifest.k_max, rule.max_leaders),
+    )
+    return manifest.with_genesis(hashed.digest, hashed.size, schema.digest, update.size, update.digest)
+
+
+@contextmanager
+def genesis_file(rule: Rule, model: Path) -> Iterator[Path]:
+    """The first model of a swarm, from a founder's file: that file, or one with the rule's own state beside the weights,
+    which is gone when the block ends. The same weights give the same bytes.
+
+    Raises:
+        SchemaMismatch: the file cannot be a genesis.
+    """
+    weights = read_schema(model)
+    for tensor in weights.tensors:
+        require_mergeable(tensor)
+    target = rule.model_schema(rule.weights_schema(weights))
+    if target.head == weights.head or {*places(target)} == {*places(weights)}:
+        yield model
+        return
+    with TemporaryDirectory(prefix="swarmp2p-") as folder:
+        genesis = Path(folder) / "genesis.safetensors"
+        copy_tensors(model, genesis, target, partial(rule.write_state, weights))
+        yield genesis
 
 
 def terms_cid(document: Path) -> CID:
@@ -109,7 +152,7 @@ async def deploy_swarm(
             f"0x{home.key.address.hex()} is not among the founders of {manifest.name!r}.",
             "Add it under [members] founders, or use the home of a founder.",
         )
-    files = content_of(manifest, model)
+    draft = manifest
     manifest = await trio.to_thread.run_sync(complete, manifest, model)
     manifest = with_agreements(manifest, [agree(manifest, home.key), *agreements])
     require_agreement(manifest, manifest.name)
@@ -120,7 +163,7 @@ async def deploy_swarm(
         swarm = await create_swarm(rpc, home.key.secret, manifest.config(), home.journal)
         if manifest.rewards is not None:
             await Treasury(rpc, manifest.rewards.treasury, home.key.secret, home.journal).bind(swarm.address)
-    await trio.to_thread.run_sync(keep_content, home, files, content)
+    await trio.to_thread.run_sync(keep_content, home, draft, model, content)
     return Founded(manifest.with_contract(chain_id, swarm.address, swarm.transaction), funded)
 
 
@@ -147,6 +190,14 @@ async def check_founded(rpc: RpcClient, manifest: Manifest, contract: SwarmContr
     Raises:
         WrongChain: naming what differs. ConfigError: the manifest does not name the transactions that deployed them.
     """
+    rule = rule_from_id(manifest.rule)
+    apply_from_text(manifest.apply)
+    if manifest.k_max > rule.max_leaders:
+        raise ConfigError(
+            f"{rule.id} looks at whole updates, so a round has {rule.max_leaders} leader, and [rounds] leaders is"
+            f" {manifest.k_max}.",
+            "Use the swarm.toml that `swarmp2p found` wrote.",
+        )
     config = await contract.check(manifest.digest)
     if config != manifest.config():
         raise WrongChain(
@@ -162,23 +213,19 @@ async def check_founded(rpc: RpcClient, manifest: Manifest, contract: SwarmContr
     return config
 
 
-def content_of(draft: Manifest, model: Path) -> list[Path]:
-    """The files that belong to a draft."""
-    return [model] if draft.purpose_file is None else [model, Path(draft.purpose_file)]
-
-
-def keep_content(home: Home, files: Iterable[Path], content: ContentStore | None = None) -> None:
-    """Put the first model and the terms where other members fetch them from: into a store, or the one in a home."""
-    if content is not None:
-        for file in files:
-            content.put(file)
+def keep_content(home: Home, draft: Manifest, model: Path, content: ContentStore | None = None) -> None:
+    """Put a draft's first model and terms where other members fetch them from: into a store, or the one in a home."""
+    if content is None:
+        store = EmbeddedStore(home.content)
+        try:
+            keep_content(home, draft, model, store)
+        finally:
+            store.close()
         return
-    store = EmbeddedStore(home.content)
-    try:
-        for file in files:
-            store.put(file)
-    finally:
-        store.close()
+    with genesis_file(rule_from_draft(draft.rule), model) as genesis:
+        content.put(genesis)
+    if draft.purpose_file is not None:
+        content.put(Path(draft.purpose_file))
 
 
 async def invite(

@@ -18,6 +18,7 @@ from swarmp2p.core.config import Knobs
 from swarmp2p.core.errors import BallotRefused, ConfigError, SwarmError
 from swarmp2p.core.types import NO_ADDRESS, Address, Digest, Phase, VoteKind, bits
 from swarmp2p.failures import unwrapped
+from swarmp2p.merge.tensors import copy_tensors, read_schema
 from swarmp2p.network.interface import OpenHost
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.driver import Driver
@@ -287,6 +288,8 @@ class SwarmPeer:
     async def export(self, path: str | Path, which: str = "best") -> Path:
         """Write a model as a safetensors file, fetching it if this peer does not hold it.
 
+        The file has the model's CID, unless the swarm's merge rule keeps tensors of its own in models: these are left out.
+
         Args:
             path: file to write; replaced at once and whole.
             which: "best" or "head".
@@ -297,5 +300,15 @@ class SwarmPeer:
         destination = Path(path).expanduser()
         if not await trio.to_thread.run_sync(self._ctx.content.has, digest):
             await self._ctx.fetcher.fetch_file(digest, self._ctx.config.size)
-        await trio.to_thread.run_sync(self._ctx.content.export, digest, destination)
+        await trio.to_thread.run_sync(self._export, digest, destination)
         return destination
+
+    def _export(self, digest: Digest, destination: Path) -> None:
+        content, rule = self._ctx.content, self._ctx.rule
+        path = content.path(digest)
+        schema = read_schema(path)
+        weights = rule.weights_schema(schema)
+        if weights.head == schema.head:
+            content.export(digest, destination)
+        else:
+            copy_tensors(path, destination, weights)

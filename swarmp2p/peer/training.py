@@ -8,15 +8,18 @@ from typing import Any
 import trio
 
 from swarmp2p.core.actions import Apply, Train
-from swarmp2p.core.errors import InvalidUpdate, LearnerFailed, SchemaMismatch
+from swarmp2p.core.errors import InvalidUpdate, LearnerFailed, MalformedModel, SchemaMismatch
 from swarmp2p.core.schema import Schema, difference
 from swarmp2p.core.store import Report, Update
 from swarmp2p.core.types import Digest, ReportFlag
+from swarmp2p.merge.apply import apply_from_text
 from swarmp2p.merge.tensors import read_weights, schema_of, write_weights
 from swarmp2p.merge.validate import check_file
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.learner import Learner
 
+RESIDUAL_FILE = "residual.safetensors"
+"""In the home: what the last update's compression left out, which goes with the next one."""
 MICRO = 1_000_000
 """Metrics travel as fixed-point integers with 6 decimals."""
 
@@ -28,24 +31,40 @@ class Training:
         self._ctx = context
         self._like: Mapping[str, Any] | Path | None = None
         """What get_weights last gave: set_weights gets arrays of the same kind."""
+        self._apply = apply_from_text(context.manifest.apply)
+        self._trained = False
+        """The learner has weights of its own, trained since the last head was applied."""
 
     async def apply(self, action: Apply) -> None:
         """Load a held model into the learner, validate it, and write the report down."""
         ctx = self._ctx
         ctx.step("apply", action.round)
         path = await trio.to_thread.run_sync(ctx.content.path, action.digest)
-        schema = await ctx.schema()
+        schema = ctx.rule.weights_schema(await ctx.schema())
+        names = schema.by_name()  # a model may have tensors that are the merge rule's own
+        own, mixed = ctx.content.scratch(), ctx.content.scratch()
+        mixes = not self._apply.replaces and self._trained
+        self._trained = False
 
         def apply_in_thread(learner: Learner) -> float | None:
             if self._like is None:
                 self._like = learner.get_weights()
                 refuse_other_model(schema, self._like)
-            learner.set_weights(read_weights(path, self._like))
-            if action.round == 0:
-                return None
-            return learner.evaluate()
+            if mixes:
+                write_weights(learner.get_weights(), own, schema)
+            # What is reported is of the head itself, whatever training goes on from.
+            learner.set_weights(read_weights(path, self._like, names))
+            metric = learner.evaluate() if action.round else None
+            if mixes:
+                self._apply.mix(own, path, mixed)
+                learner.set_weights(read_weights(mixed, self._like))
+            return metric
 
-        metric = await ctx.learner.call(apply_in_thread)
+        try:
+            metric = await ctx.learner.call(apply_in_thread)
+        finally:
+            own.unlink(missing_ok=True)
+            mixed.unlink(missing_ok=True)
         if action.round > 0:
             await self._write_report(action.digest, metric)
         ctx.store.applied = action.digest
@@ -87,18 +106,22 @@ class Training:
         ctx = self._ctx
         round_ = ctx.view.round
         ctx.step("train", round_)
-        schema = await ctx.schema()
-        scratch = ctx.content.scratch()
+        schema = ctx.rule.weights_schema(await ctx.schema())
+        update_schema = await ctx.update_schema()
+        weights = ctx.content.scratch()
 
         def train_in_thread(learner: Learner) -> None:
             learner.train(ctx.interval)
-            weights = learner.get_weights()
-            self._like = weights
-            write_weights(weights, scratch, schema)
+            given = learner.get_weights()
+            self._like = given
+            write_weights(given, weights, schema)
 
         await ctx.learner.call(train_in_thread)
         try:
-            await trio.to_thread.run_sync(check_file, scratch, schema, ctx.manifest.max_abs)
+            await trio.to_thread.run_sync(check_file, weights, schema, ctx.manifest.max_abs)
+            update_file, left = await trio.to_thread.run_sync(self._encoded, weights, action.base)
+            if left is not None:
+                await trio.to_thread.run_sync(check_file, update_file, update_schema, ctx.manifest.max_abs)
         except InvalidUpdate as error:
             ctx.store.applied = None  # take the head again, and train from there
             ctx.wake()
@@ -107,13 +130,32 @@ class Training:
                 "Training starts again from the head; a lower learning rate may help.",
                 chunk=error.chunk,
             ) from error
+        self._trained = True
         ctx.step("publish", round_)
         async with ctx.own_update:
-            stored = await trio.to_thread.run_sync(lambda: ctx.content.put(scratch, move=True))
+            stored = await trio.to_thread.run_sync(lambda: ctx.content.put(update_file, move=True))
             update = Update(base=action.base, digest=stored.digest, weight=ctx.store.weight)
             await trio.to_thread.run_sync(ctx.home.journal.set_update, update)
+            if left is not None:
+                await trio.to_thread.run_sync(left.replace, ctx.home.path / RESIDUAL_FILE)
             ctx.store.update = update
             ctx.store.held.add(update.digest)
+
+    def _encoded(self, weights: Path, base: Digest) -> tuple[Path, Path | None]:
+        """The update as the swarm's wire has it, and what it leaves for the next one: a file that takes the residual's place
+        when the update is written down. Should the peer die in between, that residual is lost, and nothing else."""
+        ctx = self._ctx
+        if ctx.rule.wire.plain:
+            return weights, None
+        update, residual = ctx.content.scratch(), ctx.home.path / RESIDUAL_FILE
+        left, head = residual.with_suffix(".new"), ctx.content.path(base)
+        try:
+            ctx.rule.wire.encode(weights, head, residual if residual.exists() else None, update, left)
+        except MalformedModel:
+            residual.unlink()
+            ctx.rule.wire.encode(weights, head, None, update, left)
+        weights.unlink()
+        return update, left
 
 
 def refuse_other_model(schema: Schema, weights: Mapping[str, Any] | Path) -> None:

@@ -19,8 +19,10 @@ from swarmp2p.core.config import Knobs
 from swarmp2p.core.messages import Invite
 from swarmp2p.home import KEY_FILE, Home
 from swarmp2p.identity import Key, save_key
-from swarmp2p.merge.tensors import read_schema, write_weights
+from swarmp2p.merge.registry import rule_from_draft
+from swarmp2p.merge.tensors import write_weights
 from swarmp2p.peer.events import StepHook
+from swarmp2p.peer.founding import complete, genesis_file
 from swarmp2p.peer.learner import Learner
 from swarmp2p.peer.opening import open_on
 from swarmp2p.peer.swarm_peer import SwarmPeer
@@ -134,8 +136,9 @@ async def open_memory_swarm(
     write_weights(weights, model)
     draft = local_draft((keys[members[0]].address,), len(members), rounds, ("memory:",), **settings)
     store = MemoryStore()
-    hashed = store.put(model)
-    manifest = draft.with_genesis(hashed.digest, hashed.size, read_schema(model).digest)
+    manifest = complete(draft, model)
+    with genesis_file(rule_from_draft(draft.rule), model) as genesis:
+        store.put(genesis)
     manifest = replace(manifest.with_contract(MEMORY_CHAIN_ID, MEMORY_CONTRACT), knobs=knobs)
     async with open_memory_network(seed) as network:
         stores = {name: store if name == members[0] else MemoryStore() for name in members}

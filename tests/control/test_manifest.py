@@ -94,7 +94,8 @@ def test_the_digest_covers_what_is_agreed_and_nothing_else() -> None:
         {"name": "x"}, {"purpose": "x"}, {"founders": (b"\x01" * 20,)}, {"fraction": 0.6}, {"grace": 61}, {"rule": "x"},
         {"max_abs": 1e29}, {"metric": replace(m.metric, target=0.9)}, {"sync_interval": 21}, {"genesis": b"\x05" * 32},
         {"abandon_after": 10**6}, {"rewards": PAYS}, {"metric": replace(m.metric, maximize=False)},
-        {"metric": replace(m.metric, min_delta=0.001)},
+        {"metric": replace(m.metric, min_delta=0.001)}, {"apply": "elastic/1;alpha=0.5"},
+        {"update_size": 9_000, "update_schema": b"\x06" * 32},
     ):  # fmt: skip
         assert replace(m, **change).digest != m.digest, change
 
@@ -123,6 +124,20 @@ def test_a_draft_may_name_a_document_of_its_terms(tmp_path: Path) -> None:
     for text in (neither, named.replace("purpose_file", 'purpose = "in words"\npurpose_file')):
         with pytest.raises(ConfigError, match="either the key purpose or the key purpose_file"):
             parse_manifest(text)
+
+
+def test_updates_that_are_written_otherwise_than_models() -> None:
+    draft = parse_manifest(MINIMAL)
+    same = draft.with_genesis(b"\x01" * 32, 10_000, b"\x02" * 32, 10_000, b"\x02" * 32)
+    assert same == draft.with_genesis(b"\x01" * 32, 10_000, b"\x02" * 32)
+    other = draft.with_genesis(b"\x01" * 32, 10_000, b"\x02" * 32, 5_000, b"\x03" * 32)
+    config = other.config()
+    assert (config.size, config.update_size, config.update_schema) == (10_000, 5_000, b"\x03" * 32)
+    founded = render(other.with_contract(31415, b"\x03" * 20))
+    with pytest.raises(ConfigError, match="only one of update_size and update_schema"):
+        parse_manifest(founded.replace("update_size = 5000\n", ""))
+    with pytest.raises(ConfigError, match="update_size"):
+        parse_manifest(MINIMAL.replace("[model]\n", "[model]\nupdate_size = 9\n"))
 
 
 def test_the_digest_is_known() -> None:
@@ -183,7 +198,8 @@ def drafts(draw: st.DrawFn) -> Manifest:
             target=draw(st.none() | st.floats(-1e12, 1e12)),
             min_delta=draw(st.floats(0, 1e12)),
         ),
-        max_abs=draw(st.floats(1e-30, 3e38)),
+        max_abs=draw(st.floats(1e-30, 1e38)),
+        apply=draw(st.sampled_from(["replace/1", "elastic/1;alpha=0.25"])),
         rpc=tuple(draw(st.lists(_urls, min_size=1, unique=True))),
         bootstrap=tuple(draw(st.lists(_multiaddrs, unique=True))),
         knobs=Knobs(*(draw(st.floats(0, 1e6)) for _ in range(6)), keep_rounds=draw(st.integers(0, 2**32 - 1))),
@@ -205,11 +221,17 @@ _hashes = st.just(b"") | st.binary(min_size=32, max_size=32)
     st.integers(8, 2**60),
     st.binary(min_size=20, max_size=20),
     st.tuples(_hashes, _hashes, _hashes),
+    st.tuples() | st.tuples(st.integers(8, 2**60), st.binary(min_size=32, max_size=32)),
 )
 def test_what_is_founded_reads_back(
-    draft: Manifest, digest: bytes, size: int, contract: bytes, by: tuple[bytes, bytes, bytes]
+    draft: Manifest,
+    digest: bytes,
+    size: int,
+    contract: bytes,
+    by: tuple[bytes, bytes, bytes],
+    update: tuple[int, bytes] | tuple[()],
 ) -> None:
-    complete = draft.with_genesis(digest, size, digest)
+    complete = draft.with_genesis(digest, size, digest, *update)
     founded = complete.with_treasury(contract[::-1], *by[1:]).with_contract(31415, contract, by[0])
     again = parse_manifest(render(founded))
     assert again == founded
