@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from swarmp2p.core.errors import ConfigError
 @click.option("--invitation", type=click.Path(dir_okay=False, path_type=Path), help="Enrol with it, if need be.")
 @click.option("--weight", type=click.IntRange(1), help="Weight in the merge.  [default: LEARNER.weight]")
 @click.option("--sync-interval", type=click.IntRange(1), help="Local batches between two merges.")
+@click.option("--ipfs", metavar="MULTIADDR", help="API of an IPFS node (Kubo) that is to hold the models.")
 @click.option("--export", type=click.Path(dir_okay=False, path_type=Path), help="At the end, write the best model.")
 @json_option
 def command(
@@ -32,6 +34,7 @@ def command(
     invitation: Path | None,
     weight: int | None,
     sync_interval: int | None,
+    ipfs: str | None,
     export: Path | None,
     as_json: bool,
 ) -> None:
@@ -40,6 +43,9 @@ def command(
     LEARNER is a class (made without arguments) or an object with the methods train(interval), evaluate(), get_weights()
     and set_weights(weights). MODULE is looked for in the current folder first. The run ends when the swarm has stopped;
     Ctrl-C ends it earlier, and the same command carries on.
+
+    With --ipfs, give the API's address (/ip4/127.0.0.1/tcp/5001), and where it asks for a user and a password, put
+    USER:PASSWORD into the environment as SWARMP2P_IPFS_AUTH.
     """
     made = load_learner(learner)
     declared = weight if weight is not None else getattr(made, "weight", None)
@@ -50,6 +56,10 @@ def command(
     options: dict[str, Any] = {"home": home, "invitation": invitation, "sync_interval": sync_interval}
     if listen:
         options["listen"] = listen
+    if ipfs is not None:
+        from swarmp2p.content.kubo import KuboStore
+
+        options["content"] = partial(KuboStore, api=ipfs, auth=ipfs_auth())
 
     from swarmp2p.peer import SwarmPeer
 
@@ -72,6 +82,12 @@ def command(
                 say(as_json, "exported", path=str(export))
 
     trio.run(take_part)
+
+
+def ipfs_auth() -> tuple[str, str] | None:
+    """User and password of the IPFS node's API, from the environment: a command line is for all to see."""
+    user, colon, password = os.environ.get("SWARMP2P_IPFS_AUTH", "").partition(":")
+    return (user, password) if colon else None
 
 
 def say(as_json: bool, kind: str, **data: Any) -> None:

@@ -5,10 +5,10 @@ chunks of a merged model. Both are *objects*: leaf list and chunks are served un
 not `async` is blocking and thread-safe: call it in a worker thread (`trio.to_thread.run_sync`), never in trio's.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from swarmp2p.content.unixfs import Hashed
 from swarmp2p.core.types import Address, Digest
@@ -174,6 +174,10 @@ class ContentStore(Protocol):
 
     def close(self) -> None:
         """Release files and locks. Idempotent."""
+
+
+OpenStore: TypeAlias = Callable[[Path], ContentStore]
+"""Opens a store in a folder of a peer's home, which the peer closes in the end. Blocking."""
 
 
 class Stream(Protocol):

@@ -9,7 +9,7 @@ import trio
 
 from swarmp2p.content.embedded import EmbeddedStore
 from swarmp2p.content.exchange import CONTENT_PROTOCOL, Fetcher, Server
-from swarmp2p.content.interface import ContentStore, Stream
+from swarmp2p.content.interface import ContentStore, OpenStore, Stream
 from swarmp2p.control.contract import SwarmContract
 from swarmp2p.control.interface import Control
 from swarmp2p.control.invitation import Invitation, verify
@@ -62,7 +62,7 @@ async def open_context(
     sync_interval: int | None,
     knobs: Knobs | None,
     on_step: StepHook | None,
-    content: ContentStore | None,
+    content: ContentStore | OpenStore | None,
     network: OpenHost | None,
 ) -> AsyncIterator[Context]:
     """All layers of a peer on the manifest's chain; see `SwarmPeer.open`."""
@@ -121,14 +121,14 @@ async def open_on(
     sync_interval: int | None = None,
     knobs: Knobs | None = None,
     on_step: StepHook | None = None,
-    content: ContentStore | None = None,
+    content: ContentStore | OpenStore | None = None,
     tls: TlsExchange | None = None,
 ) -> AsyncIterator[Context]:
     """The layers above chain and network, whichever these are.
 
     Args:
         tls: content moves over it where it can; None: over the network's streams alone.
-        content: a store that the caller opens and closes; None: the embedded one, in the home.
+        content: a store that the caller opens and closes, or what opens one in the home; None: the embedded one.
     """
     clock = Clock()
     await contract.resend_pending()
@@ -140,9 +140,9 @@ async def open_on(
             f"The weight {weight} is above the {me.max_weight} that this member was invited with.",
             "Give a smaller weight, or ask for another invitation.",
         )
-    own_store = await trio.to_thread.run_sync(EmbeddedStore, home.content) if content is None else None
-    store = own_store or content
-    assert store is not None
+    own_store, store = None, content
+    if store is None or callable(store):
+        own_store = store = await trio.to_thread.run_sync(store or EmbeddedStore, home.content)
     try:
         context = Context(
             home=home,

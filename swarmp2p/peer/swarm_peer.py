@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 from multiformats import CID
 
-from swarmp2p.content.interface import ContentStore
+from swarmp2p.content.interface import ContentStore, OpenStore
 from swarmp2p.content.unixfs import cid
 from swarmp2p.control.ballot import Ballot, new_vote
 from swarmp2p.control.invitation import Invitation, invited_by
@@ -54,7 +54,7 @@ class SwarmPeer:
         sync_interval: int | None = None,
         knobs: Knobs | None = None,
         on_step: StepHook | None = None,
-        content: ContentStore | None = None,
+        content: ContentStore | OpenStore | None = None,
         network: OpenHost | None = None,
     ) -> AsyncIterator["SwarmPeer"]:
         """Take part in a swarm for the time of an `async with` block.
@@ -72,7 +72,8 @@ class SwarmPeer:
             sync_interval: local batches between two merges; None: as the manifest says.
             knobs: this peer's own timing.
             on_step: called right before each step, for fault injection and displays.
-            content: a store of this peer's own, which the caller opens and closes; None: the embedded one, in the home.
+            content: a store of this peer's own, which the caller opens and closes, or what opens one in a folder of the
+                home (`partial(KuboStore, api="/ip4/127.0.0.1/tcp/5001")`); None: the embedded one.
             network: opens another host than libp2p's; `listen` does not count then.
 
         Which chain it is, the manifest says: any Ethereum node's URL will do. See docs/layers.md.
