@@ -60,11 +60,11 @@ class Organisation:
         lines = [f"rpc = {json.dumps(list(rpc))}" if line.startswith("rpc = ") else line for line in text.splitlines()]
         self.manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def start(self, learner: str, datum: float) -> None:
-        """Run its peer in a process of its own."""
+    def start(self, learner: str, datum: float, *options: str | Path) -> None:
+        """Run its peer in a process of its own; with further options of `swarmp2p run`."""
         command = [
             sys.executable, "-m", "swarmp2p", "run", str(self.manifest), learner, "--home", str(self.home), "--listen",
-            LISTEN, "--json",
+            LISTEN, "--json", *map(str, options),
         ]  # fmt: skip
         environment = os.environ | {"DATUM": str(datum)}
         self.process = subprocess.Popen(

@@ -1,14 +1,17 @@
 """The content store on a real Kubo."""
 
+import random
 import signal
 import threading
 from base64 import b32encode
 from collections.abc import Iterator
 from pathlib import Path
 
+import ipfshttpclient
 import pytest
 from multiformats import CID
 
+from interop.cid_sizes import COUNT, files
 from interop.kubo_node import KuboNode, kubo_node, needs_kubo
 from swarmp2p.content.embedded import EmbeddedStore
 from swarmp2p.content.kubo import KuboStore
@@ -138,6 +141,23 @@ def test_files_of_an_embedded_store_move_into_the_node(node: KuboNode, tmp_path:
     assert store.path(hashed.digest).read_bytes() == pattern(SIZE, 4)
     store.collect(())
     store.close()
+
+
+def test_cids_of_random_sizes_are_kubos(node: KuboNode, tmp_path: Path) -> None:
+    """What its API says for our profile; once by its command line too."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    file = tmp_path / "file"
+    count = 0
+    with ipfshttpclient.Client(node.api, timeout=60) as client:
+        for data in files(seed):
+            file.write_bytes(data)
+            made = client.add(file, only_hash=True, cid_version=1, raw_leaves=True, chunker="size-262144", pin=False)
+            assert made["Hash"] == str(cid(hash_bytes(data).digest, len(data))), f"{len(data)} bytes, seed {seed}"
+            count += 1
+    assert count == COUNT
+    options = ["--only-hash", "--cid-version=1", "--raw-leaves", "--chunker=size-262144", "-q"]
+    assert node("add", *options, file) == str(cid(hash_bytes(data).digest, len(data)))
 
 
 def block_file(node: KuboNode, text: str) -> Path:
