@@ -111,7 +111,7 @@ FORM: Form = {
     "merge": {
         "rule": Key(text(256), default="weighted_mean/1"),
         "apply": Key(text(256), default="replace/1"),
-        "max_abs": Key(number(1e-30, 1e38), default=1e30),
+        "max_abs": Key(number(1e-30, 1e36), default=1e30),
     },
     "rewards": {
         "token": Key(_address, optional=True),

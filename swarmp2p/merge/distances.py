@@ -21,7 +21,7 @@ class SquaredDistance:
     def __call__(self, first: Elements, second: Elements) -> float:
         """The sum of (first - second)^2, each operation rounded to float64. At most BLOCK elements.
 
-        Finite for elements of up to 1e38: a vector of 2^63 of them stays below 1e96.
+        Finite for elements of up to 1e36: the squares of 2^63 of them stay below 1e92.
         """
         count = first.size
         width = 1 << max(count - 1, 0).bit_length()

@@ -19,8 +19,8 @@ FLOATS: Mapping[str, np.dtype[Any]] = {
     "BF16": np.dtype("<f4"),
 }
 """What each float dtype is computed in."""
-LIMITS: Mapping[str, float] = {"F64": 1e38, "F32": 1e38, "F16": 65504.0, "BF16": 1e38}
-"""Where rules that may leave the range of their inputs stop: finite in the dtype, and so are 256 times their shares."""
+LIMITS: Mapping[str, float] = {"F64": 1e36, "F32": 1e36, "F16": 65504.0, "BF16": 1e36}
+"""Where rules that may leave the range of their inputs stop: 256 times that is finite in the dtype computed in."""
 
 _ZERO_16 = np.uint16(0)
 _MINUS_ZERO_16 = np.uint16(0x8000)

@@ -17,7 +17,7 @@ from swarmp2p.core.types import CHUNK_SIZE
 from swarmp2p.merge.rule import Buffer
 
 DEFAULT_MAX_ABS = 1e30
-MAX_MAX_ABS = 1e38
+MAX_MAX_ABS = 1e36
 """Up to here float32 sums of 256 updates stay finite."""
 
 _FLOATS = {"F64": ("<i8", "<u8"), "F32": ("<i4", "<u4"), "F16": ("<i2", "<u2"), "BF16": ("<i2", "<u2")}

@@ -198,7 +198,7 @@ def drafts(draw: st.DrawFn) -> Manifest:
             target=draw(st.none() | st.floats(-1e12, 1e12)),
             min_delta=draw(st.floats(0, 1e12)),
         ),
-        max_abs=draw(st.floats(1e-30, 1e38)),
+        max_abs=draw(st.floats(1e-30, 1e36)),
         apply=draw(st.sampled_from(["replace/1", "elastic/1;alpha=0.25"])),
         rpc=tuple(draw(st.lists(_urls, min_size=1, unique=True))),
         bootstrap=tuple(draw(st.lists(_multiaddrs, unique=True))),
