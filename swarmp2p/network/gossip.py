@@ -75,7 +75,7 @@ class _Router(GossipSub):
 class Gossip:
     """Topics of one host."""
 
-    def __init__(self, host: IHost, admits: Callable[[Address], bool]) -> None:
+    def __init__(self, host: IHost, admits: Callable[[Address], bool], is_member: Callable[[ID], bool]) -> None:
         router = _Router(
             protocols=[PROTOCOL_ID_V12, PROTOCOL_ID_V11, PROTOCOL_ID],
             degree=DEGREE,
@@ -88,7 +88,7 @@ class Gossip:
             spam_protection_enabled=False,  # its 10 messages a second would hang rounds; the limit here is per author
             eclipse_protection_enabled=False,  # members behind one address are normal, and are members by their key
         )
-        self.pubsub = SafePubsub(host, router, strict_signing=True, max_inbound_rpc_size=MAX_FRAME)
+        self.pubsub = SafePubsub(host, router, strict_signing=True, max_inbound_rpc_size=MAX_FRAME, is_member=is_member)
         self.router = router
         self.dropped = 0
         self._me = host.get_id()

@@ -6,7 +6,7 @@ It overrides private methods, which is why pyproject pins the version.
 import logging
 import socket
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -41,21 +41,54 @@ DAEMON_PAUSE = 1.0
 SILENCE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
 """Seconds (the last: milliseconds) after which a machine that says nothing at all counts as gone: tcp(7)."""
 
+ENTERING = 10.0
+"""Seconds from a visitor's handshake until its connection counts as such."""
+
 WINDOW_PIECE = 64 * 1024
 """Bytes read before the sender is granted them again: a quarter of Yamux's first window."""
 
 
 class Gate:
-    """Who may connect: an allow-list of addresses, asked once the other side has proven its key."""
+    """Who may connect: an allow-list of addresses, asked once the other side has proven its key.
+
+    Attributes:
+        members: their addresses; None: anybody whose key can be a member's.
+        guests: nodes that are no members and were dialled by this one.
+        most_visitors: how many that are no members may come by themselves.
+        is_connected: whether a node has a connection.
+    """
 
     def __init__(self) -> None:
         self.members: frozenset[Address] | None = None
+        self.guests: set[ID] = set()
+        self.most_visitors = 0
+        self.is_connected: Callable[[ID], bool] = lambda peer_id: False
         self.refused = 0
+        self._visitors: dict[ID, float] = {}
 
-    def admits(self, peer_id: ID) -> bool:
+    def is_member(self, peer_id: ID) -> bool:
         """Whether this PeerID is a member's."""
         address = address_of_peer(peer_id)
         return address is not None and (self.members is None or address in self.members)
+
+    def admits(self, peer_id: ID) -> bool:
+        """Whether a node with this PeerID may be connected."""
+        return self.is_member(peer_id) or peer_id in self.guests or peer_id in self._visitors
+
+    def _let_in(self, peer_id: ID) -> bool:
+        """The same of one that knocks: it becomes a visitor if there is room."""
+        if self.admits(peer_id):
+            return True
+        now = trio.current_time()
+        self._visitors = {
+            known: since
+            for known, since in self._visitors.items()
+            if self.is_connected(known) or now < since + ENTERING
+        }
+        if len(self._visitors) >= self.most_visitors:
+            return False
+        self._visitors[peer_id] = now
+        return True
 
     def guard(self, upgrader: Any) -> None:
         """Put the gate behind the security handshake, in both directions."""
@@ -66,7 +99,7 @@ class Gate:
         ) -> ISecureConn:
             secured: ISecureConn = await upgrade(raw_conn, is_initiator, peer_id)
             remote = secured.get_remote_peer()
-            if not self.admits(remote):
+            if not self._let_in(remote):
                 self.refused += 1
                 _log.info("turned away %s: not a member", remote)
                 await secured.close()
@@ -248,10 +281,28 @@ async def contained_service(service: Service) -> AsyncIterator[None]:
 class SafePubsub(Pubsub):
     """Pubsub whose frames do not mix and whose faults stay with the message that caused them."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, is_member: Callable[[ID], bool], **kwargs: Any) -> None:
+        self._is_member = is_member
         self._in_flight: set[bytes] = set()
         self._write_locks: weakref.WeakKeyDictionary[INetStream, trio.Lock] = weakref.WeakKeyDictionary()
         super().__init__(*args, **kwargs)
+
+    async def _handle_new_peer(self, peer_id: ID) -> None:
+        """Open a stream to a new peer, if it is a member: others are told nothing."""
+        if self._is_member(peer_id):
+            await super()._handle_new_peer(peer_id)
+
+    async def stream_handler(self, stream: INetStream) -> None:
+        """Take in what a member says: others are not listened to, not even when they pass on what members signed."""
+        if self._is_member(stream.muxed_conn.peer_id):
+            await super().stream_handler(stream)
+        else:
+            await stream.reset()
+
+    def meet(self, peer_id: ID) -> None:
+        """A node that is connected already has become a member."""
+        if peer_id not in self.peers:
+            self._schedule_peer_stream_retry(peer_id)
 
     async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
         """Deliver and forward a message, once, however many copies arrive while it is being validated."""

@@ -37,6 +37,7 @@ from swarmp2p.network.hardening import (
     stay_with_known,
 )
 from swarmp2p.network.interface import Messages, NetworkStatus, Stream, StreamHandler, Validator
+from swarmp2p.network.neighbours import Neighbours
 from swarmp2p.network.peer_ids import address_of_peer, key_pair_of
 from swarmp2p.network.streams import Libp2pStream
 
@@ -56,8 +57,9 @@ class Libp2pHost:
         self._network: Any = host.get_network()
         self._nursery = nursery
         self._gate = gate
-        self._gossip = Gossip(host, self._admits)
+        self._gossip = Gossip(host, self._admits, gate.is_member)
         self._bootstrap = Bootstrap(host, self._admits)
+        self.neighbours = Neighbours(host, gate)
         address = address_of_peer(host.get_id())
         if address is None:
             raise ConfigError("The host's key is not secp256k1.")
@@ -82,6 +84,8 @@ class Libp2pHost:
         for peer_id in list(self._network.get_connections_map()):
             if not self._gate.admits(peer_id):
                 self._nursery.start_soon(self._cut, peer_id)
+            elif self._gate.is_member(peer_id):
+                self._gossip.pubsub.meet(peer_id)
         self._bootstrap.connection_changed()
 
     def connection_changed(self, peer_id: ID) -> None:
@@ -105,13 +109,15 @@ class Libp2pHost:
         self._bootstrap.forget(address)
 
     def connected(self) -> frozenset[Address]:
-        """Whom we hold a connection with."""
-        found = (
-            address_of_peer(peer_id)
-            for peer_id, connections in self._network.get_connections_map().items()
-            if connections
-        )
-        return frozenset(address for address in found if address is not None)
+        """Members whom we hold a connection with."""
+        return frozenset(address for address in self._linked() if self._admits(address))
+
+    def _linked(self) -> set[Address]:
+        """Addresses of all connected nodes that could be members by their keys."""
+        connections = self._network.get_connections_map().items()
+        return {
+            address for peer_id, links in connections if links and (address := address_of_peer(peer_id)) is not None
+        }
 
     async def wait_connected(self, addresses: Collection[Address]) -> None:
         """Return when all are connected."""
@@ -120,7 +126,7 @@ class Libp2pHost:
 
     async def wait_disconnected(self, address: Address) -> None:
         """Return when this one is not connected."""
-        while address in self.connected():
+        while address in self._linked():
             await self._look_again()
 
     async def wait_subscribers(self, topic: str, addresses: Collection[Address]) -> None:
@@ -147,7 +153,7 @@ class Libp2pHost:
     async def open_stream(self, address: Address, protocol: str) -> Stream:
         """A new stream to a connected member."""
         for peer_id, connections in list(self._network.get_connections_map().items()):
-            if connections and address_of_peer(peer_id) == address:
+            if connections and self._admits(address) and address_of_peer(peer_id) == address:
                 break
         else:
             raise PeerUnreachable(f"0x{address.hex()} is not connected.", "It is dialled again and again.")
@@ -164,7 +170,7 @@ class Libp2pHost:
             stream = Libp2pStream(raw)  # type: ignore[arg-type]
             peer = address_of_peer(raw.muxed_conn.peer_id)
             try:
-                if peer is not None:
+                if peer is not None and self._gate.is_member(raw.muxed_conn.peer_id):
                     await handler(stream, peer)
             except Exception as error:
                 _log.info("serving %s failed: %r", protocol, error)

@@ -7,7 +7,7 @@ Two implementations: `swarmp2p.network.host` (libp2p) and `swarmp2p.testing.memo
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import trio
 
@@ -151,6 +151,49 @@ class Host(Protocol):
 
     def status(self) -> NetworkStatus:
         """For people: whom it listens for and tries to reach, and why that fails."""
+
+
+class Neighbours(Protocol):
+    """What a host offers besides that speaks with others than members, as `Host.neighbours`: IPFS nodes, by PeerID.
+
+    Such a node gets the protocols that are handled here, and no others: no gossip either, in neither direction.
+    """
+
+    def admit_visitors(self, most: int) -> None:
+        """Let in so many nodes at once that are no members; 0, as at first: none."""
+
+    def is_member(self, peer_id: str) -> bool:
+        """Whether this PeerID is a member's."""
+
+    def connected(self) -> list[str]:
+        """PeerIDs of all connected nodes, members among them."""
+
+    async def visit(self, multiaddr: str) -> str:
+        """Connect to a node (its address ends in /p2p/<PeerID>), which may be connected from now on; its PeerID.
+
+        Raises:
+            ConfigError: not a multiaddr that can be dialled.
+            PeerUnreachable: it is not there, or does not answer.
+        """
+
+    async def open_stream(self, peer_id: str, protocol: str) -> Stream:
+        """A new stream to a connected node.
+
+        Raises:
+            PeerUnreachable: not connected, or it does not speak the protocol.
+        """
+
+    def handle(self, protocol: str, handler: Callable[[Stream, str], Awaitable[None]]) -> None:
+        """Serve incoming streams of this protocol, of members and others; replaces an earlier handler."""
+
+
+@runtime_checkable
+class HasNeighbours(Protocol):
+    """A host that speaks with others than members."""
+
+    @property
+    def neighbours(self) -> Neighbours:
+        """Nodes that are no members, and members as such nodes."""
 
 
 OpenHost: TypeAlias = Callable[[bytes], AbstractAsyncContextManager[Host]]
