@@ -13,11 +13,12 @@ from swarmp2p.audit.evidence import Evidence
 from swarmp2p.audit.recompute import Source, recompute
 from swarmp2p.audit.report import Report
 from swarmp2p.content.exchange import CONTENT_PROTOCOL, Server
+from swarmp2p.content.unixfs import HASH_SIZE
 from swarmp2p.control.manifest import Manifest
 from swarmp2p.core.errors import ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE, Address, Digest
 from swarmp2p.identity import Key
-from swarmp2p.merge.registry import rule_from_id
+from swarmp2p.merge.registry import DEFAULT_RULE_ID, rule_from_id
 from swarmp2p.testing.memory_swarm import MEMORY_KNOBS, MemorySwarm, open_memory_swarm
 from tests.peer.test_memory_swarm import Rotten
 from tests.peer.test_swarm import Average
@@ -87,7 +88,7 @@ def ended(swarm: MemorySwarm) -> Run:
             leaves = store.leaf_list(digest)
             assert leaves is not None
             kept.leaf_lists[digest] = leaves
-            for index in range(CHUNKS):
+            for index in range(len(leaves) // HASH_SIZE):
                 try:
                     kept.chunks[digest, index] = store.read_chunk(digest, index)
                 except ContentUnavailable:
@@ -96,7 +97,9 @@ def ended(swarm: MemorySwarm) -> Run:
 
 
 @cache
-def honest_run(*members: str, keep_rounds: int = ROUNDS, k_max: int = 2, rotten: str = "") -> Run:
+def honest_run(
+    *members: str, keep_rounds: int = ROUNDS, k_max: int = 2, rotten: str = "", rule: str = DEFAULT_RULE_ID
+) -> Run:
     """Run once for all tests: the outcome is only read. What the member `rotten` serves is rubbish."""
 
     async def take_part(swarm: MemorySwarm, name: str, learner: Average) -> None:
@@ -112,7 +115,7 @@ def honest_run(*members: str, keep_rounds: int = ROUNDS, k_max: int = 2, rotten:
         start = {"mean": np.zeros(SIZE, np.float32)}
         learners = {name: Average(float(number), SIZE) for number, name in enumerate(members, 1)}
         async with open_memory_swarm(
-            start, members, rounds=ROUNDS, folder=folder, seed=7, knobs=knobs, k_max=k_max
+            start, members, rounds=ROUNDS, folder=folder, seed=7, knobs=knobs, k_max=k_max, rule=rule
         ) as swarm:
             with trio.fail_after(60):
                 async with trio.open_nursery() as nursery:

@@ -288,3 +288,24 @@ def test_slices_that_are_not_the_models(run: Run) -> None:
     kept = cheated.source
     recompute(report, kept, run.evidence.config, rule_from_id(run.manifest.rule), run.manifest.max_abs)
     assert finding_of(report).what == "slice 0 of the merged model, as attested"
+
+
+@pytest.mark.parametrize("text", ["fedavgm", "norm_clipping;wire=int8", "fedyogi;wire=bf16", "geometric_median"])
+def test_an_audit_makes_the_merges_of_any_rule_again(text: str) -> None:
+    """From what the members hold together; without an earlier model that the rule reads, that is said and is no fault."""
+    run = honest_run("alice", "bob", "carol", "dave", "erin", rule=text)
+    report = run.audit(source=run.everything())
+    assert report.finding is None
+    assert [each.recomputed for each in report.rounds] == [True] * len(report.rounds)
+    rule = rule_from_id(run.manifest.rule)
+    before = report.rounds[0].merged
+    partly = run.audit(source=run.everything().without(before))
+    assert partly.finding is None
+    second = partly.rounds[1].content
+    assert second is not None
+    if rule.heads:
+        assert second.earlier_missing == [before]
+        assert not partly.rounds[1].recomputed
+        assert "not held are models before it" in "\n".join(partly.lines())
+    else:
+        assert partly.rounds[1].recomputed
