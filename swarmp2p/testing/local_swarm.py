@@ -12,6 +12,7 @@ from typing import Any
 
 import trio
 
+from swarmp2p.control.faucet import fund
 from swarmp2p.control.manifest import Manifest, Metric, colluders_by_default
 from swarmp2p.control.manifest_file import render
 from swarmp2p.control.rpc import RpcClient
@@ -61,6 +62,7 @@ def local_swarm(
     rounds: int = 3,
     sync_interval: int = 1,
     folder: Path | None = None,
+    rpc: str | None = None,
     **settings: Any,
 ) -> Iterator[LocalSwarm]:
     """Found a swarm for these members, the first of whom is its founder; ends the chain when the block ends.
@@ -70,11 +72,12 @@ def local_swarm(
         members: names, of home folders in `folder`.
         rounds: merged rounds after which the swarm stops.
         folder: where everything is kept; None: a temporary folder, removed at the end.
+        rpc: URL of a test chain to found it on; None: an embedded one of its own.
         settings: further fields of the Manifest, e.g. k_max.
     """
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swarmp2p-")))
-        url = stack.enter_context(chain_process(place / "chain"))
+        url = rpc or stack.enter_context(chain_process(place / "chain"))
         for name in members:
             if not (place / name / KEY_FILE).exists():
                 save_key(Key.generate(), place / name / KEY_FILE)
@@ -128,7 +131,7 @@ async def _found(place: Path, draft: Manifest, model: Path, members: list[str]) 
     async with RpcClient(manifest.rpc) as rpc:
         for name in members:
             address = load_key(swarm.home(name) / KEY_FILE).address
-            await rpc.call("swarm_faucet", f"0x{address.hex()}")
+            await fund(rpc, address)
             invitation = await invite(manifest, founder, address, max_weight=2**32 - 1, days=1.0)
             invitation.save(swarm.invitation(name))
     return swarm

@@ -168,6 +168,25 @@ async def test_a_restarted_member_is_found_again(join: Join) -> None:
     links.close()
 
 
+async def test_whoever_lets_nobody_in_is_reached_over_the_network(join: Join, nursery: trio.Nursery) -> None:
+    origin, mine = join("origin"), join("mine")
+    file = origin.put()
+
+    async def greet(peer: Address) -> Endpoint:
+        return origin.endpoint  # and origin pins nothing
+
+    links = TlsLinks(mine.pins, greet)
+    fetcher = Fetcher(
+        mine.store, Memory(nursery, {origin.address: Server(origin.store).serve}), direct=links, limits=Limits(hedge=0.1)
+    )
+    for _ in range(2):
+        with pytest.raises(ContentUnavailable):
+            await fetcher.fetch_leaf_list(file.digest, file.size)
+    await fetcher.fetch_file(file.digest, file.size)
+    assert mine.store.read(file.digest) == DATA
+    links.close()
+
+
 async def test_who_forgot_our_certificate_is_greeted_again(join: Join) -> None:
     """It took us for no member for a while, say, because its view of the chain was older than ours."""
     origin, mine = join("origin"), join("mine")
@@ -212,6 +231,19 @@ def test_only_pinned_members_get_in(join: Join) -> None:
             dial(origin, refused, origin.certificate)
     with pytest.raises(ssl.SSLCertVerificationError):
         dial(origin, chain, certificate)  # and we talk to nobody else in the member's place
+
+
+def test_all_of_many_members_get_in_whatever_their_certificates_are_called(join: Join) -> None:
+    """The names in them are all the same: who is let in must not hang on them."""
+    origin = join("origin")
+    chains = []
+    for number in range(5):
+        friend = Key.from_seed(f"friend {number}")
+        certificate, chain = issue_certificate(friend.secret)
+        origin.pins.pin(friend.address, certificate)
+        chains.append(chain)
+    for chain in chains:
+        assert dial(origin, chain, origin.certificate).startswith(b"HTTP/1.1 404")
 
 
 def test_who_is_no_member_any_more_is_cut_off(join: Join) -> None:

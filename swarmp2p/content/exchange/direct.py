@@ -4,6 +4,7 @@ import logging
 import select
 import socket
 import ssl
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -47,7 +48,7 @@ class SocketLink:
             except BaseException as error:
                 self._broken = True
                 if isinstance(error, ssl.SSLError):
-                    self._owner.forget(self.peer)  # it may not know our certificate any more: greet it again
+                    self._owner.refused_by(self.peer)
                 raise
             finally:
                 self._talking = False
@@ -89,6 +90,8 @@ class TlsLinks:
         self._greet = greet
         self.threads = trio.CapacityLimiter(threads)
         self._endpoints: dict[Address, Endpoint] = {}
+        self._refused: set[Address] = set()
+        """Who ended the last connection by an error of TLS."""
         self._given_up: dict[Address, float] = {}
         self._idle: defaultdict[Address, list[SocketLink]] = defaultdict(list)
         self._closed = False
@@ -101,7 +104,7 @@ class TlsLinks:
             if link.alive():
                 return link
             link.sock.close()
-        if self._closed or self._given_up.get(peer, 0) > trio.current_time():
+        if self._closed or self._given_up.get(peer, 0) > time.monotonic():
             return None
         # A member that was restarted has another certificate and another port.
         for known in (self._endpoints.get(peer), None):
@@ -114,7 +117,7 @@ class TlsLinks:
             if sock is not None:
                 return SocketLink(peer, sock, self)
             self._endpoints.pop(peer, None)
-        self._given_up[peer] = trio.current_time() + RETRY_AFTER
+        self._given_up[peer] = time.monotonic() + RETRY_AFTER
         return None
 
     async def _ask(self, peer: Address) -> Endpoint | None:
@@ -130,9 +133,12 @@ class TlsLinks:
         self._endpoints[peer] = endpoint
         self._given_up.pop(peer, None)
 
-    def forget(self, peer: Address) -> None:
-        """What is known of a member's listener does not hold any more."""
-        self._endpoints.pop(peer, None)
+    def refused_by(self, peer: Address) -> None:
+        """It may not know our certificate any more: it is greeted again, once; then left to the network's streams."""
+        known = self._endpoints.pop(peer, None) is not None
+        if not known or peer in self._refused:
+            self._given_up[peer] = time.monotonic() + RETRY_AFTER
+        self._refused.add(peer)
 
     def _dial(self, peer: Address, endpoint: Endpoint) -> ssl.SSLSocket | None:
         """Blocking. None if none of its addresses leads to it."""
@@ -156,6 +162,7 @@ class TlsLinks:
 
     def put_back(self, link: SocketLink) -> None:
         """A connection that can be used again."""
+        self._refused.discard(link.peer)
         idle = self._idle[link.peer]
         if self._closed or len(idle) >= KEPT or self._pins.member_of(link.sock.getpeercert(binary_form=True)) is None:
             link.sock.close()

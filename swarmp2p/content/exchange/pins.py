@@ -66,6 +66,9 @@ class Pins:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False  # the certificate is the member's, whatever its host is called
         context.verify_mode = ssl.CERT_REQUIRED
+        # A pinned certificate is trusted for itself. Without this, OpenSSL looks for who issued it by name, and they all have
+        # the same one: only the first would get in.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if server:
             context.num_tickets = 0  # nobody resumes: connections are kept
         with tempfile.NamedTemporaryFile() as file:  # the one way in that ssl has; readable by the owner alone

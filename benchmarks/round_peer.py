@@ -1,0 +1,83 @@
+"""One peer of `benchmarks.round`: its learner holds tensors of a given size, and waits at each interval to be told to go on.
+
+Talks to its parent in JSON lines: {"ready": n} before each round, to be answered by a line; {"event": kind, "at": seconds}.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import trio
+
+from swarmp2p import SwarmPeer
+
+
+def say(**what: Any) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")  # in one piece: the learner's thread and trio's both write
+    sys.stdout.flush()
+
+
+def tensors(mib: float, seed: int) -> dict[str, np.ndarray]:
+    """A float32 model of this size, in layers of 8 MiB at most."""
+    elements = int(mib * 2**18)
+    layer = 2 * 2**20
+    rng = np.random.default_rng(seed)
+    sizes = [min(layer, elements - at) for at in range(0, elements, layer)]
+    return {f"layer{i:03d}": rng.standard_normal(size, dtype=np.float32) for i, size in enumerate(sizes)}
+
+
+class HeldTensors:
+    """Trains nothing: what is timed is the swarm."""
+
+    def __init__(self, mib: float, seed: int) -> None:
+        self._weights = tensors(mib, seed)
+        self._rounds = 0
+
+    def train(self, interval: int) -> None:
+        self._rounds += 1
+        say(ready=self._rounds)
+        sys.stdin.readline()
+
+    def evaluate(self) -> float | None:
+        return None
+
+    def get_weights(self) -> Mapping[str, Any]:
+        return self._weights
+
+    def set_weights(self, weights: Mapping[str, Any]) -> None:
+        say(event="loaded", at=time.monotonic())
+
+
+async def main() -> None:
+    options = json.loads(sys.argv[1])
+    learner = HeldTensors(options["mib"], options["seed"])
+    async with SwarmPeer.open(
+        options["manifest"],
+        learner=learner,
+        weight=1,
+        home=options["home"],
+        invitation=options["invitation"],
+        listen=["/ip4/127.0.0.1/tcp/0"],
+    ) as peer:
+        offset = time.monotonic() - time.time()
+
+        async def tell() -> None:
+            async for event in peer.events():
+                say(event=event.kind, round=event.round, at=event.time + offset, **_short(event.data))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell)
+            async for _ in peer.rounds():
+                pass
+            nursery.cancel_scope.cancel()
+
+
+def _short(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: data[key] for key in ("phase", "cid", "slice") if key in data}
+
+
+if __name__ == "__main__":
+    trio.run(main)
