@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmp2p.core.errors import KernelFault
-from swarmp2p.core.schema import canonical_schema
+from swarmp2p.core.schema import ITEM_SIZE, Schema, canonical_schema
+from swarmp2p.core.types import CHUNK_SIZE
 from swarmp2p.merge.kernels import KERNELS, require_sound_arithmetic
+from swarmp2p.merge.registry import rule_from_id
 from swarmp2p.merge.rule import RoundInputs
 from swarmp2p.merge.weighted_mean import WeightedMean
 
@@ -50,6 +52,20 @@ NOISE_DIGESTS: dict[str, str] = {
 }
 """sha2-256 of the merged noise of each dtype, computed with exact fractions (tests/merge/reference.py)."""
 
+RULE_DIGESTS: dict[str, str] = {
+    "coordinate_median/1": "61aa990f2aff784f3f8521617080b7ef",
+    "fedadam/1;beta1=0.9;beta2=0.99;rate=0.01;tau=0.001;wire=int8": "a01c7bb823515ed643f4668d5ddab2c5",
+    "fedavgm/1;momentum=0.9;rate=1.0;wire=bf16": "d3431c26ff7a5b136dbad8706c1656a5",
+    "fedyogi/1;beta1=0.9;beta2=0.99;rate=0.01;tau=0.001;wire=f16": "8f866d9c13f1d5454aeca49a46599e06",
+    "geometric_median/1;iterations=8;nu=1e-06": "ed373e2aba65fb402606acd2c0876229",
+    "krum/1;f=1;wire=int8": "ac77495cff58673f86a7e86b1d1c72c9",
+    "multi_krum/1;f=1;wire=bf16": "401746d90aa084db9c7170f4236a2f04",
+    "norm_clipping/1;norm=1.0;wire=f16": "98916d4a6296b87f18a2b731b5bc4ab8",
+    "trimmed_mean/1;beta=0.25": "50db483a9c533cda27f5bbffe354e7af",
+    "weighted_mean/1;wire=int8": "77e7e9c3488e4d3df49afac2221aba70",
+}
+"""First 16 bytes of the sha2-256 of the file that these rules make of noise in every dtype, as this library's vectors and
+its exact references (tests/merge) confirm their kernels. Rules take turns with the wires."""
 _EXPONENT = {"F64": (52, 0x7FF), "F32": (23, 0xFF), "F16": (10, 0x1F), "BF16": (7, 0xFF)}
 """Bits of the fraction and mask of the exponent."""
 
@@ -71,6 +87,36 @@ def self_test() -> None:
         merged = _merge(dtype, NOISE_WEIGHTS, [noise(dtype, position) for position in range(len(NOISE_WEIGHTS))])
         if sha256(merged).hexdigest() != NOISE_DIGESTS[dtype]:
             _fault(dtype)
+    for rule_id, digest in RULE_DIGESTS.items():
+        if rule_digest_here(rule_id) != digest:
+            _fault(f"by {rule_id}")
+
+
+def rule_digest_here(rule_id: str) -> str:
+    """What this machine makes of the noise by a rule, as RULE_DIGESTS has it."""
+    rule = rule_from_id(rule_id)
+    model = rule.model_schema(canonical_schema((dtype, dtype, (NOISE_COUNT,)) for dtype in KERNELS))
+    update = rule.update_schema(model)
+    count = len(NOISE_WEIGHTS)
+    updates = [partial(_chunk, _noise_file(update, position)) for position in range(count)]
+    heads = [partial(_chunk, _noise_file(model, count + position)) for position in range(rule.heads)]
+    merge = rule.begin(RoundInputs(model, updates, NOISE_WEIGHTS, heads))
+    hashed = sha256()
+    for index in range(model.chunks):
+        hashed.update(merge.chunk(index))
+    return hashed.hexdigest()[:32]
+
+
+def _noise_file(schema: Schema, position: int) -> bytes:
+    """A file of noise; tensors of a rule's or a wire's own hold what they can: nothing negative."""
+    parts = [schema.head]
+    for tensor in schema.tensors:
+        data = bytearray(noise(tensor.dtype, position))[: tensor.stop - tensor.start]
+        if ":" in tensor.name:
+            item = ITEM_SIZE[tensor.dtype]
+            data[item - 1 :: item] = bytes(byte & 0x7F for byte in data[item - 1 :: item])
+        parts.append(bytes(data))
+    return b"".join(parts)
 
 
 def noise(dtype: str, position: int) -> bytes:
@@ -100,12 +146,12 @@ def _merge(dtype: str, weights: tuple[int, ...], inputs: list[bytes]) -> bytes:
     count = len(inputs[0]) // KERNELS[dtype][0].itemsize
     schema = canonical_schema([("test", dtype, (count,))])
     files = [schema.head + data for data in inputs]
-    merged = WeightedMean().begin(RoundInputs(schema, [partial(_only_chunk, file) for file in files], weights)).chunk(0)
+    merged = WeightedMean().begin(RoundInputs(schema, [partial(_chunk, file) for file in files], weights)).chunk(0)
     return bytes(merged[len(schema.head) :])
 
 
-def _only_chunk(file: bytes, index: int) -> bytes:
-    return file
+def _chunk(file: bytes, index: int) -> bytes:
+    return file[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE]
 
 
 def _fault(dtype: str) -> None:

@@ -1,6 +1,7 @@
 """Elastic averaging and plain replacement as a peer's apply step."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,16 @@ from tests.merge.test_rules import MIXED, file_with
 
 def test_elastic_averaging_by_its_definition(tmp_path: Path) -> None:
     chance = np.random.default_rng(1)
-    own = {"a": chance.normal(size=100_000).astype(np.float32), "b": chance.normal(size=7), "n": np.arange(4)}
-    merged = {"a": chance.normal(size=100_000).astype(np.float32), "b": chance.normal(size=7), "n": np.arange(4) + 9}
+    own: dict[str, Any] = {
+        "a": chance.normal(size=100_000).astype(np.float32),
+        "b": chance.normal(size=7),
+        "n": np.arange(4),
+    }
+    merged: dict[str, Any] = {
+        "a": chance.normal(size=100_000).astype(np.float32),
+        "b": chance.normal(size=7),
+        "n": np.arange(4) + 9,
+    }
     write_weights(own, tmp_path / "own")
     write_weights(merged, tmp_path / "merged")
     apply_from_text("elastic/1;alpha=0.25").mix(tmp_path / "own", tmp_path / "merged", tmp_path / "out")

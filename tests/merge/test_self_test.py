@@ -8,8 +8,20 @@ import pytest
 
 from swarmp2p.core.errors import KernelFault
 from swarmp2p.merge import kernels
+from swarmp2p.merge.base import BaseRule, RoundMerge
 from swarmp2p.merge.floats import Elements
-from swarmp2p.merge.self_test import KNOWN, NOISE_COUNT, NOISE_DIGESTS, NOISE_WEIGHTS, noise, self_test
+from swarmp2p.merge.layout import Run
+from swarmp2p.merge.registry import RULES, rule_from_id
+from swarmp2p.merge.self_test import (
+    KNOWN,
+    NOISE_COUNT,
+    NOISE_DIGESTS,
+    NOISE_WEIGHTS,
+    RULE_DIGESTS,
+    noise,
+    self_test,
+)
+from swarmp2p.merge.wire import WIRES
 from tests.merge.reference import ITEM, decode, weighted_mean
 
 
@@ -39,6 +51,26 @@ def test_the_digests_are_the_references(dtype: str) -> None:
 def test_the_known_vectors_are_the_references() -> None:
     for dtype, weights, inputs, expected in KNOWN:
         assert weighted_mean(dtype, [bytes.fromhex(data) for data in inputs], weights).hex() == expected
+
+
+def test_every_rule_and_wire_is_tested() -> None:
+    tested = [rule_from_id(rule_id) for rule_id in RULE_DIGESTS]
+    assert {type(rule) for rule in tested} == set(RULES.values())
+    assert {rule.wire.name for rule in tested} == set(WIRES)
+
+
+@pytest.mark.parametrize("rule_id", RULE_DIGESTS)
+def test_a_wrong_rule_is_noticed(rule_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = RULES[rule_id.partition("/")[0]]
+    honest = rule.run
+
+    def careless(self: BaseRule, merge: RoundMerge, run: Run, out: Elements) -> None:
+        honest(self, merge, run, out)
+        out.view(np.uint8)[-1] ^= 1
+
+    monkeypatch.setattr(rule, "run", careless)
+    with pytest.raises(KernelFault):
+        self_test()
 
 
 @pytest.mark.parametrize("dtype", sorted(kernels.KERNELS))
