@@ -75,13 +75,13 @@ class Peers:
                     self._events[name].append(said)
                 self._changed.notify_all()
         with self._changed:
-            self._dead.append(name)
+            self._dead.append(f"{name} (exit code {process.wait()})")
             self._changed.notify_all()
 
     def _wait(self, what: str, done: Any) -> None:
         with self._changed:
             if not self._changed.wait_for(lambda: done() or self._dead, timeout=600) or self._dead:
-                raise SystemExit(f"{what}: {self._dead or 'nobody'} ended early; see above")
+                raise SystemExit(f"{what}: {', '.join(self._dead) or 'nobody'} ended early")
 
     def round(self, number: int) -> Timed:
         """Let all go on at once, and wait until all hold the merge of this round."""
