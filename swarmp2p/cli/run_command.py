@@ -24,6 +24,7 @@ from swarmp2p.core.errors import ConfigError
 @click.option("--weight", type=click.IntRange(1), help="Weight in the merge.  [default: LEARNER.weight]")
 @click.option("--sync-interval", type=click.IntRange(1), help="Local batches between two merges.")
 @click.option("--ipfs", metavar="MULTIADDR", help="API of an IPFS node (Kubo) that is to hold the models.")
+@click.option("--visitors", type=click.IntRange(0), help="IPFS nodes, no members, that may fetch merged models.")
 @click.option("--export", type=click.Path(dir_okay=False, path_type=Path), help="At the end, write the best model.")
 @json_option
 def command(
@@ -35,6 +36,7 @@ def command(
     weight: int | None,
     sync_interval: int | None,
     ipfs: str | None,
+    visitors: int | None,
     export: Path | None,
     as_json: bool,
 ) -> None:
@@ -56,6 +58,8 @@ def command(
     options: dict[str, Any] = {"home": home, "invitation": invitation, "sync_interval": sync_interval}
     if listen:
         options["listen"] = listen
+    if visitors is not None:
+        options["visitors"] = visitors
     if ipfs is not None:
         from swarmp2p.content.kubo import KuboStore
 

@@ -292,9 +292,10 @@ class Bitswap:
                     return
         except (PeerUnreachable, trio.TooSlowError, *BROKEN) as error:
             _log.info("cannot send blocks to %s: %r", peer, error)
-            state.wants.clear()
-            state.entries.clear()
-            self._gone(peer)
+            self._gone(peer, state)
+        except Exception:  # this serves others: no fault in it may end the peer
+            _log.exception("sending blocks to %s failed", peer)
+            self._gone(peer, state)
         finally:
             state.sending = False
             self._forget_if_idle(peer, state)
@@ -318,7 +319,9 @@ class Bitswap:
                 raise
             return stream
 
-    def _gone(self, peer: str) -> None:
+    def _gone(self, peer: str, state: _Peer) -> None:
+        state.wants.clear()
+        state.entries.clear()
         for waits in self._waits.values():
             for wait in waits:
                 if wait.peer == peer:

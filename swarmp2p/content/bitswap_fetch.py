@@ -17,12 +17,14 @@ from swarmp2p.content.bitswap import Bitswap
 from swarmp2p.content.bitswap_messages import DAG_PB, RAW, BadMessage, cid_bytes, digest_in, fields
 from swarmp2p.content.exchange.offload import Offload, threads
 from swarmp2p.content.interface import ContentStore, Target
-from swarmp2p.content.unixfs import LINKS_PER_NODE, Hashed, cid, leaf_at, parse_cid, root
+from swarmp2p.content.unixfs import LINKS_PER_NODE, Hashed, cid, hash_bytes, leaf_at, parse_cid, root
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, QuotaExceeded
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 from swarmp2p.failures import unwrapped
 
 _log = logging.getLogger(__name__)
+
+_EMPTY = hash_bytes(b"").digest
 
 WINDOW = 24
 """Chunks that one node is asked for at once: 6 MiB under way."""
@@ -95,6 +97,8 @@ class BitswapFetcher:
         """
         digest = parse_cid(wanted)
         codec = wanted.codec.name if isinstance(wanted, CID) else CID.decode(wanted).codec.name
+        if digest == _EMPTY:  # go-bitswap says of the empty block that it does not have it
+            return await self._offload(self._store.put, b"")
         if codec == "raw":
             block = await self._block(cid_bytes(RAW, digest), peers)
             if len(block) > CHUNK_SIZE:

@@ -27,6 +27,7 @@ from swarmp2p.merge.rule import Rule
 from swarmp2p.merge.tensors import read_schema
 from swarmp2p.network.interface import Host
 from swarmp2p.peer.events import Broadcast, Event, StepHook
+from swarmp2p.peer.ipfs import IpfsLink
 from swarmp2p.peer.learner import LearnerThread
 from swarmp2p.peer.tls_exchange import TlsExchange
 
@@ -69,6 +70,8 @@ class Context:
     clock: Clock
     on_step: StepHook | None = None
     tls: TlsExchange | None = None
+    ipfs: IpfsLink | None = None
+    """Bitswap; None: the network speaks with members alone."""
     on_applied: Callable[[int, Digest, float | None], None] = lambda *_: None
     wake_poll: Callable[[], None] = lambda: None
     """The chain has probably changed: look now."""
@@ -84,6 +87,10 @@ class Context:
     def key(self) -> Key:
         """This member's key."""
         return self.home.key
+
+    def public(self) -> set[Digest]:
+        """Models that are for all to see where this peer lets in visitors: merged ones, never a single member's update."""
+        return {self.view.head, self.view.best, self.config.genesis}
 
     async def schema(self) -> Schema:
         """Names, shapes and dtypes of the swarm's model: every model has the same head, so the current head has it.

@@ -29,6 +29,7 @@ from swarmp2p.network.interface import Host, OpenHost
 from swarmp2p.peer.context import Clock, Context
 from swarmp2p.peer.events import StepHook
 from swarmp2p.peer.founding import check_founded, put_stake
+from swarmp2p.peer.ipfs import open_ipfs
 from swarmp2p.peer.learner import Learner, LearnerThread
 from swarmp2p.peer.tls_exchange import TlsExchange, open_tls
 
@@ -64,6 +65,7 @@ async def open_context(
     on_step: StepHook | None,
     content: ContentStore | OpenStore | None,
     network: OpenHost | None,
+    visitors: int,
 ) -> AsyncIterator[Context]:
     """All layers of a peer on the manifest's chain; see `SwarmPeer.open`."""
     agreed = load_manifest(Path(manifest).expanduser())
@@ -93,6 +95,7 @@ async def open_context(
                 on_step=on_step,
                 content=content,
                 tls=tls,
+                visitors=visitors,
             ) as context:
                 yield context
 
@@ -123,11 +126,13 @@ async def open_on(
     on_step: StepHook | None = None,
     content: ContentStore | OpenStore | None = None,
     tls: TlsExchange | None = None,
+    visitors: int = 0,
 ) -> AsyncIterator[Context]:
     """The layers above chain and network, whichever these are.
 
     Args:
         tls: content moves over it where it can; None: over the network's streams alone.
+        visitors: IPFS nodes that are no members and may be connected at once, to fetch merged models.
         content: a store that the caller opens and closes, or what opens one in the home; None: the embedded one.
     """
     clock = Clock()
@@ -169,7 +174,8 @@ async def open_on(
         if tls is not None:
             tls.serve(store)
         context.know(manifest.bootstrap)
-        yield context
+        async with open_ipfs(host, store, visitors=visitors, public=context.public) as context.ipfs:
+            yield context
     finally:
         if own_store is not None:
             with trio.CancelScope(shield=True):

@@ -56,6 +56,7 @@ class SwarmPeer:
         on_step: StepHook | None = None,
         content: ContentStore | OpenStore | None = None,
         network: OpenHost | None = None,
+        visitors: int = 0,
     ) -> AsyncIterator["SwarmPeer"]:
         """Take part in a swarm for the time of an `async with` block.
 
@@ -75,6 +76,8 @@ class SwarmPeer:
             content: a store of this peer's own, which the caller opens and closes, or what opens one in a folder of the
                 home (`partial(KuboStore, api="/ip4/127.0.0.1/tcp/5001")`); None: the embedded one.
             network: opens another host than libp2p's; `listen` does not count then.
+            visitors: how many IPFS nodes that are no members may be connected at once, to fetch merged models by their
+                CIDs (docs/ipfs.md); 0: members only.
 
         Which chain it is, the manifest says: any Ethereum node's URL will do. See docs/layers.md.
 
@@ -98,6 +101,7 @@ class SwarmPeer:
                     on_step=on_step,
                     content=content,
                     network=network,
+                    visitors=visitors,
                 ) as context,
                 cls.running(context) as peer,
             ):
@@ -285,6 +289,28 @@ class SwarmPeer:
         """End this membership; an update that was submitted stays in its round. `rounds()` raises NotAMember then."""
         await self._ctx.contract.leave()
         self._ctx.wake_poll()
+
+    async def fetch(self, wanted: str | CID, multiaddr: str, path: str | Path) -> Path:
+        """Fetch a file from an IPFS node over Bitswap, and write it.
+
+        Args:
+            wanted: its CID, in the swarm's profile (docs/ipfs.md).
+            multiaddr: where the node is, as `ipfs id` prints it, with /p2p/<PeerID>.
+            path: file to write; replaced at once and whole.
+
+        Raises:
+            ConfigError: no such CID or address, or this peer's network speaks with members alone.
+            PeerUnreachable, ContentUnavailable: the node is not there, or does not have it.
+            ContentCorrupt: the CID is of another profile.
+            QuotaExceeded: no room.
+        """
+        ipfs, content = self._ctx.ipfs, self._ctx.content
+        if ipfs is None:
+            raise ConfigError("This peer's network speaks with members alone.", "Open the peer on libp2p.")
+        destination = Path(path).expanduser()
+        digest = await ipfs.fetch(wanted, multiaddr)
+        await trio.to_thread.run_sync(content.export, digest, destination)
+        return destination
 
     async def export(self, path: str | Path, which: str = "best") -> Path:
         """Write a model as a safetensors file, fetching it if this peer does not hold it.
