@@ -32,6 +32,7 @@ from swarmp2p.testing.memory_content import MemoryStore
 from tests.content.wire import End, pair, pattern
 
 SIZE = 5 * CHUNK_SIZE + 3
+LIMIT = 100.0
 WIDE = 180
 """Chunks: more than one node's links, so that the tree has three levels."""
 
@@ -84,16 +85,17 @@ async def web(
     *stores: ContentStore, limits: BitswapLimits | None = None, only: Collection[Digest] | None = None
 ) -> AsyncIterator[tuple[Web, list[Bitswap]]]:
     """Nodes named "0", "1", … on these stores."""
-    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
-        made = Web(nursery)
-        for number, store in enumerate(stores):
-            made.nodes[str(number)] = await stack.enter_async_context(
-                open_bitswap(
-                    store, made.network(str(number)), may_have=lambda peer: only, limits=limits, offload=inline
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+            made = Web(nursery)
+            for number, store in enumerate(stores):
+                made.nodes[str(number)] = await stack.enter_async_context(
+                    open_bitswap(
+                        store, made.network(str(number)), may_have=lambda peer: only, limits=limits, offload=inline
+                    )
                 )
-            )
-        yield made, list(made.nodes.values())
-        nursery.cancel_scope.cancel()
+            yield made, list(made.nodes.values())
+            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE, CHUNK_SIZE + 1, SIZE, WIDE * CHUNK_SIZE - 7])
@@ -349,7 +351,9 @@ async def test_limits_of_a_peer(memory: Memory) -> None:
     store = memory()
     hashed = store.put(pattern(SIZE))
     async with talk(store, BitswapLimits(streams=2, wants=2)) as other:
-        second, third = other.new_stream(), other.new_stream()
+        second = other.new_stream()
+        await trio.testing.wait_all_tasks_blocked()
+        third = other.new_stream()
         assert await third.receive_some(1) == b"", "a third stream is closed at once"
         wants = tuple(Want(cid_bytes(RAW, bytes([i]) * 32), have=True) for i in range(5))
         await other.say(Message(wants))
