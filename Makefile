@@ -13,7 +13,7 @@ GETH := .tools/bin/geth
 KUBO := .tools/bin/ipfs
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint unit contracts interop accept-loop accept-control clean
+.PHONY: help .venv demo test lint unit contracts interop accept-loop accept-merge accept-control clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,9 @@ interop: $(VENV) $(NODE) $(GETH) $(KUBO) ## against other programs: anvil, geth,
 
 accept-loop: $(VENV) $(NODE) ## the long acceptance runs; takes hours on two cores
 	$(BIN)/python -m interop.accept_loop $(ARGS)
+
+accept-merge: $(VENV) ## every merge rule on more NumPys, without vector units, and on aarch64 under an emulator: equal bytes
+	$(BIN)/python -m interop.accept_merge --need $(ARGS)
 
 accept-control: $(NODE) ## the contracts at length: half a million invariant calls, planted faults, coverage, slither
 	cd contracts && npm run --silent accept

@@ -11,7 +11,8 @@ from swarmp2p.core.schema import canonical_schema
 from swarmp2p.merge.apply import Elastic, apply_from_text
 from swarmp2p.merge.registry import rule_from_draft
 from swarmp2p.merge.tensors import read_weights, write_weights
-from tests.merge.test_rules import MIXED, file_with
+from tests.merge.noise_files import file_with
+from tests.merge.test_rules import MIXED
 
 
 def test_elastic_averaging_by_its_definition(tmp_path: Path) -> None:

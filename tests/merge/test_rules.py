@@ -22,29 +22,15 @@ from swarmp2p.merge.registry import RULES, rule_from_draft, rule_from_id
 from swarmp2p.merge.rule import ANY_LEADERS, Rule
 from swarmp2p.merge.validate import check_chunk
 from swarmp2p.merge.wire import WIRES
-from tests.merge import reference, rule_reference
+from tests.merge import rule_reference
 from tests.merge.files import begin, merge_file, source
+from tests.merge.noise_files import file_with
 from tests.merge.test_weighted_mean import finite
 
 steady = settings(derandomize=True, deadline=None, max_examples=60)
 CASES = json.loads(rule_reference.VECTORS.read_text())["cases"]
 WHOLE_VECTOR = {"geometric_median", "krum", "multi_krum", "norm_clipping"}
 IDS = [f"{name};wire={wire}" if wire != "plain" else name for name in sorted(RULES) for wire in sorted(WIRES)]
-
-
-def file_with(schema: Schema, seed: int, *, wild: bool = False) -> bytes:
-    """A file of noise; second moments and scales are not negative. `wild`: floats of 1e25 too."""
-    parts = [schema.head]
-    for number, tensor in enumerate(schema.tensors):
-        unit = bytearray(reference.noise(tensor.dtype, seed + 31 * number, 331))
-        item = ITEM_SIZE[tensor.dtype]
-        if tensor.name.endswith((":v", ":scale")):
-            unit[item - 1 :: item] = bytes(byte & 0x7F for byte in unit[item - 1 :: item])
-        if wild and tensor.dtype == "F32":
-            unit[40:44] = np.float32(1e25).tobytes()
-        size = tensor.stop - tensor.start
-        parts.append(bytes(unit * (size // len(unit) + 1))[:size])
-    return b"".join(parts)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case['rule']}-{case['dtype']}-{case['name']}" for case in CASES])

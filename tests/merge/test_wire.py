@@ -16,7 +16,8 @@ from swarmp2p.merge.registry import rule_from_draft
 from swarmp2p.merge.tensors import read_schema, read_weights, write_weights
 from swarmp2p.merge.validate import check_file
 from tests.merge.files import merge_file
-from tests.merge.test_rules import MIXED, file_with
+from tests.merge.noise_files import file_with
+from tests.merge.test_rules import MIXED
 
 LOSSY = ["bf16", "f16", "int8"]
 SIZE = 200_001
