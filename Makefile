@@ -11,9 +11,10 @@ VENV := .venv/installed
 NODE := contracts/node_modules/installed
 GETH := .tools/bin/geth
 KUBO := .tools/bin/ipfs
+HELIA := interop/helia/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint unit contracts interop accept-loop accept-merge accept-control clean
+.PHONY: help .venv demo test lint unit contracts interop accept-loop accept-merge accept-control accept-content clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +42,10 @@ $(KUBO): tools/kubo interop/kubo/go.mod interop/kubo/go.sum
 	@tools/kubo
 	@touch $@
 
+$(HELIA): tools/helia interop/helia/package.json interop/helia/package-lock.json $(VENV)
+	@tools/helia $(BIN)/python
+	@touch $@
+
 demo: $(VENV) ## a whole swarm on this machine, e.g. make demo ARGS="--rounds 10 --kill leader --at claim"
 	@$(BIN)/python -m examples.digits $(ARGS)
 
@@ -60,7 +65,7 @@ contracts: $(NODE) ## the contracts' tests, their format, and whether the shippe
 	cd contracts && npm run --silent check
 	cd contracts && npm run --silent test
 
-interop: $(VENV) $(NODE) $(GETH) $(KUBO) ## against other programs: anvil, geth, Kubo
+interop: $(VENV) $(NODE) $(GETH) $(KUBO) $(HELIA) ## against other programs: anvil, geth, Kubo, Helia
 	$(BIN)/python -m pytest interop $(ARGS)
 
 accept-loop: $(VENV) $(NODE) ## the long acceptance runs; takes hours on two cores
@@ -75,5 +80,8 @@ accept-control: $(NODE) ## the contracts at length: half a million invariant cal
 	cd contracts && npm run --silent coverage
 	cd contracts && npm run --silent slither
 
+accept-content: $(VENV) $(KUBO) $(HELIA) ## content at length: a gigabyte over Bitswap, Kubo killed in every phase of a round
+	$(BIN)/python -m pytest interop/accept_content.py -rP $(ARGS)
+
 clean: ## remove what the targets made
-	rm -rf .venv contracts/node_modules contracts/out contracts/cache contracts/.slither-venv .demo .tools
+	rm -rf .venv contracts/node_modules contracts/out contracts/cache contracts/.slither-venv .demo .tools interop/helia/node_modules

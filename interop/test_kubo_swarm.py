@@ -1,6 +1,7 @@
 """A swarm of peers with IPFS nodes and without: `swarmp2p run`, a process each, beside a real Kubo for two of them."""
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import trio
 from interop.kubo_node import KuboNode, kubo_node, needs_kubo
 from interop.mean_learner import genesis
 from interop.organisations import Organisation
-from swarmp2p.content.unixfs import hash_file
 from swarmp2p.control.contract import SwarmContract
 from swarmp2p.control.manifest_file import load_manifest
 from swarmp2p.control.rpc import RpcClient
@@ -62,35 +62,38 @@ def wait_for(swarm: LocalSwarm, phase: Phase, round_: int) -> View:
     return trio.run(wait)
 
 
-def test_two_peers_with_kubo_and_two_without_end_with_one_head_though_kubo_dies_in_mid_round(tmp_path: Path) -> None:
+def check_swarm_with_dying_nodes(folder: Path, phase: Phase, how: signal.Signals) -> None:
+    """Both nodes are ended in this way, in this phase of a round, and started again."""
     with contextlib.ExitStack() as stack:
-        nodes = {name: stack.enter_context(kubo_node(tmp_path / f"kubo-{name}")) for name in WITH_KUBO}
-        swarm = stack.enter_context(local_swarm(genesis(), NAMES, rounds=ROUNDS, folder=tmp_path / "swarm"))
+        nodes = {name: stack.enter_context(kubo_node(folder / f"kubo-{name}")) for name in WITH_KUBO}
+        swarm = stack.enter_context(local_swarm(genesis(), NAMES, rounds=ROUNDS, folder=folder / "swarm"))
         running = stack.enter_context(peers(swarm, nodes))
-        sealed = wait_for(swarm, Phase.MERGING, KILLED_IN)
-        assert (sealed.round, sealed.phase) == (KILLED_IN, Phase.MERGING)
+        seen = wait_for(swarm, phase, KILLED_IN)
+        assert (seen.round, seen.phase) == (KILLED_IN, phase)
         for node in nodes.values():
-            node.kill()
+            node.stop(how)
         for node in nodes.values():
             node.start()
+        check_ended(swarm, running, nodes)
 
-        heads = set()
-        for name, one in running.items():
-            assert one.wait(LIMIT) == 0, f"{name}: {''.join(one.errors)}"
-            stopped = one.last("stopped")
-            assert stopped is not None
-            heads.add(stopped["head"])
-            last = one.last("round")
-            assert last is not None
-            assert last["number"] >= ROUNDS
-        (head,) = heads
-        best = running["carol"].last("stopped")
-        assert best is not None
-        for node in nodes.values():
-            pins = node("pin", "ls", "--type=recursive", "--names")
-            assert f"{head} recursive swarmp2p" in pins
-        exported = hash_file(running["carol"].folder / "best.safetensors")
-        for name, node in nodes.items():
-            assert hash_file(running[name].folder / "best.safetensors") == exported
-            assert node.raw("cat", best["best"]) == (running["dave"].folder / "best.safetensors").read_bytes()
-            assert not list((swarm.home(name) / "content" / "objects").iterdir()), "models are in the node alone"
+
+def check_ended(swarm: LocalSwarm, running: dict[str, Organisation], nodes: dict[str, KuboNode]) -> None:
+    """All have ended with one head; it and the best model are in the nodes, and only there where there is one."""
+    heads = set()
+    for name, one in running.items():
+        assert one.wait(LIMIT) == 0, f"{name}: {''.join(one.errors)}"
+        stopped, last = one.last("stopped"), one.last("round")
+        assert stopped is not None
+        assert last is not None
+        heads.add((stopped["head"], stopped["best"]))
+        assert last["number"] >= ROUNDS
+    ((head, best),) = heads
+    exported = (running["carol"].folder / "best.safetensors").read_bytes()
+    for name, node in nodes.items():
+        assert f"{head} recursive swarmp2p" in node("pin", "ls", "--type=recursive", "--names")
+        assert node.raw("cat", best) == (running[name].folder / "best.safetensors").read_bytes() == exported
+        assert not list((swarm.home(name) / "content" / "objects").iterdir()), "models are in the node alone"
+
+
+def test_two_peers_with_kubo_and_two_without_end_with_one_head_though_kubo_dies_in_mid_round(tmp_path: Path) -> None:
+    check_swarm_with_dying_nodes(tmp_path, Phase.MERGING, signal.SIGKILL)
