@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from swarmp2p.content.exchange import Fetcher
+from swarmp2p.content.exchange import Fetcher, Live
 from swarmp2p.content.interface import ContentStore
 from swarmp2p.content.unixfs import cid
 from swarmp2p.control.interface import Control
@@ -70,6 +70,8 @@ class Context:
     clock: Clock
     on_step: StepHook | None = None
     tls: TlsExchange | None = None
+    live: Live = field(default_factory=Live)
+    """Slices that this peer is merging now."""
     ipfs: IpfsLink | None = None
     """Bitswap; None: the network speaks with members alone."""
     on_applied: Callable[[int, Digest, float | None], None] = lambda *_: None
@@ -135,7 +137,7 @@ class Context:
         count = self.rule.heads
         if not count:
             return []
-        if round_ != self.view.round:
+        if round_ != self.view.round or round_ == self.view.head_round:  # it is over; the last one stays the view's
             if (await self.contract.result(round_)).merged == NO_DIGEST:
                 raise SwarmError(f"Round {round_} merged nothing.")
             return await self.lineage(round_, count)

@@ -1,6 +1,5 @@
 """Carries out what concerns content: fetch updates, merge slices, put the merged model together (protocol, 5-8)."""
 
-import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,11 +7,11 @@ from typing import TypeVar
 
 import trio
 
+from swarmp2p.content.exchange import LiveObject
 from swarmp2p.content.interface import Part
-from swarmp2p.content.unixfs import root
+from swarmp2p.content.unixfs import root, slice_digest
 from swarmp2p.core.actions import BuildRoot, FetchFile, FetchLeafList, FetchSlice, Keep, Merge, Verify
-from swarmp2p.core.errors import ContentUnavailable, InvalidUpdate, SwarmError
-from swarmp2p.core.schema import Schema
+from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, InvalidUpdate, SwarmError
 from swarmp2p.core.slices import chunk_range, stretches
 from swarmp2p.core.store import RoundStore
 from swarmp2p.core.types import Bitmap, Digest, Reason
@@ -20,20 +19,10 @@ from swarmp2p.core.view import Member
 from swarmp2p.merge import rule as rules
 from swarmp2p.merge.validate import check_chunk
 from swarmp2p.peer.context import Context
+from swarmp2p.peer.following import Following, Key, assembly_name, live_name
+from swarmp2p.peer.round_merge import Inputs, InvalidChunk, head_sources, merge_chunks
 
 T = TypeVar("T")
-
-CHUNKS_A_CALL = 8
-"""Chunks that are merged in one visit to a worker thread: 2 MiB of each input, a few milliseconds."""
-
-
-class _Invalid(Exception):
-    """A chunk that must not be merged, and whose it is. Never leaves this module."""
-
-    def __init__(self, index: int, chunk: int) -> None:
-        super().__init__(index, chunk)
-        self.index = index
-        self.chunk = chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +37,12 @@ class _Built:
 class Merging:
     """The content side of a round."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, following: Following) -> None:
         self._ctx = context
+        self._following = following
         self._threads = trio.CapacityLimiter(4)
+        self._merges = trio.CapacityLimiter(16)
+        """Threads that may wait long, for chunks to come."""
         self._built: dict[Digest, _Built] = {}
         self._unwanted: set[Digest] = set()
         """Files that were held, but not wanted, when last collected."""
@@ -60,6 +52,9 @@ class Merging:
         """Leaf lists of slices of the sealed round that were fetched."""
         self._own_chunks: dict[tuple[Digest, Bitmap], set[int]] = {}
         """Chunks of the merged model that this process merged itself, for the sealed round."""
+        self._claimed_chunks: list[range] = []
+        """Chunks of slices that enough members claimed, and that were put to use as such."""
+        self._published: set[Digest] = set()
 
     async def _thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._threads)
@@ -70,12 +65,8 @@ class Merging:
             raise SwarmError(f"Round {number} is over.")
         return current
 
-    def _assembly(self, current: RoundStore, excluded: Bitmap) -> str:
-        key = hashlib.sha256(current.inputs + excluded.to_bytes(32, "big")).hexdigest()[:32]
-        return f"round-{current.round}-{key}"
-
     async def _part(self, current: RoundStore, excluded: Bitmap) -> Part:
-        name, size = self._assembly(current, excluded), self._ctx.config.size
+        name, size = assembly_name(current, excluded), self._ctx.config.size
         return await self._thread(lambda: self._ctx.content.assemble(name, size))
 
     def _slice(self, slice_: int) -> range:
@@ -113,8 +104,7 @@ class Merging:
     async def keep(self, action: Keep) -> None:
         """Drop what is no longer needed, and was not the last time either: what came in meanwhile stays."""
         ctx, oldest = self._ctx, self._ctx.view.round - 1
-        # A head that is lost is merged again, perhaps from models before it.
-        earlier = await ctx.lineage(ctx.view.head_round, ctx.rule.heads) if ctx.rule.heads else []
+        earlier = await self._earlier()
 
         def collect() -> set[Digest]:
             own = {ctx.config.purpose, *earlier}  # the terms, where they are a document that this home has
@@ -132,6 +122,15 @@ class Merging:
             self._unwanted = await self._thread(collect)
         ctx.store.held &= action.digests | {ctx.view.head}
         self._built = {d: built for d, built in self._built.items() if int(built.assembly.split("-")[1]) >= oldest}
+
+    async def _earlier(self) -> list[Digest]:
+        """Models that the rule will read: those before the head, one more than now, since a head that is lost is merged
+        again from them; and those before the best, to which a vote may go back."""
+        view, count = self._ctx.view, self._ctx.rule.heads
+        if not count:
+            return []
+        before_head = await self._ctx.lineage(view.head_round, count)
+        return [*before_head, *await self._ctx.lineage(view.best_round, count - 1)]
 
     def _kept_longer(self, wanted: frozenset[Digest], here: set[Digest]) -> set[Digest]:
         """Files that were wanted within the last `keep_rounds` rounds, for audits, or the last `confirmations` blocks, since
@@ -211,35 +210,91 @@ class Merging:
     # ---- merged slices
 
     async def merge(self, action: Merge) -> None:
-        """Fetch, check and merge one slice, chunk by chunk, in ascending order of the members' addresses."""
+        """Fetch, check and merge one slice, chunk by chunk, in ascending order of the members' addresses; others may take
+        each merged chunk at once."""
         ctx, current = self._ctx, self._round(action.round)
         ctx.step("fetch", action.round)
         chunks = self._slice(action.slice)
         if not any(inputs == action.inputs for inputs, _ in self._own_chunks):
-            self._own_chunks, self._leaf_lists = {}, {}
-        included = [member for member in current.members if not action.excluded >> member.index & 1]
-        members = sorted(included, key=lambda member: member.address)
+            self._own_chunks, self._leaf_lists, self._claimed_chunks = {}, {}, []
+            self._withdraw()
         part = await self._part(current, action.excluded)
         # What is in the part may have been fetched, or be of a run before a crash: what this process merged counts.
         own = self._own_chunks.setdefault((action.inputs, action.excluded), set())
+        live = self._publish((action.inputs, action.excluded, action.slice), part, chunks, own)
         todo = [chunk for chunk in chunks if chunk not in own]
         if todo:
-            schema = await ctx.schema()
-            wanted = {each for chunk in todo for each in ctx.rule.update_chunks(schema, chunk)}
-            async with trio.open_nursery() as nursery:
-                for member in members:
-                    nursery.start_soon(self._fetch_chunks, current, member, wanted)
-                heads = await self._heads(action.round)
-            ctx.emit("merge", action.round, slice=action.slice)
-            try:
-                await self._merge_all(members, heads, part, todo, own)
-            except _Invalid as invalid:
+            invalid = await self._fetch_and_merge(action, part, todo, own, live)
+            if invalid is not None:
                 current.invalid[invalid.index] = invalid.chunk
                 return
         digest = await self._thread(lambda: part.seal_slice(chunks.start, chunks.stop))
         current.computed[action.excluded, action.slice] = digest
         current.slice_lists.add(digest)
         current.slices_held.add((action.excluded, action.slice, digest))
+
+    def _publish(self, key: Key, part: Part, chunks: range, own: set[int]) -> LiveObject:
+        """Let others have the slice while it is merged."""
+
+        def read(index: int) -> bytes | None:
+            if chunks.start + index not in own:
+                return None
+            try:
+                return part.read_chunk(chunks.start + index)
+            except (ContentUnavailable, ContentCorrupt):
+                return None
+
+        name, making = live_name(*key), LiveObject(len(chunks), read)
+        self._ctx.live.publish(name, making)
+        self._published.add(name)
+        return making
+
+    def _withdraw(self) -> None:
+        """Another round is merged: nobody needs what was in the making before."""
+        for name in self._published:
+            self._ctx.live.withdraw(name)
+        self._published.clear()
+
+    async def _fetch_and_merge(
+        self, action: Merge, part: Part, todo: Sequence[int], own: set[int], live: LiveObject
+    ) -> InvalidChunk | None:
+        """Both at once: a chunk is merged as soon as it has come from everybody."""
+        ctx, current = self._ctx, self._round(action.round)
+        included = [member for member in current.members if not action.excluded >> member.index & 1]
+        members = sorted(included, key=lambda member: member.address)
+        model, update = await ctx.schema(), await ctx.update_schema()
+        wanted = {each for chunk in todo for each in ctx.rule.update_chunks(model, chunk)}
+        heads = await self._heads(action.round)
+        reader = Inputs(ctx.content, update, ctx.manifest.max_abs, ctx.fetcher.arrived)
+        weights = [member.weight for member in members]
+        sources = [reader.of(member) for member in members]
+        inputs = rules.RoundInputs(model, sources, weights, head_sources(ctx.content, heads))
+
+        def proven(chunk: int) -> bool:
+            return chunk not in own and any(chunk in claimed for claimed in self._claimed_chunks)
+
+        def done(chunk: int) -> None:
+            own.add(chunk)
+            live.advance()
+
+        found: list[InvalidChunk] = []
+
+        async def merge(scope: trio.CancelScope) -> None:
+            work = partial(merge_chunks, ctx.rule, inputs, part, todo, proven, done)
+            try:
+                await trio.to_thread.run_sync(work, limiter=self._merges)
+            except InvalidChunk as invalid:
+                found.append(invalid)
+                scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            ctx.emit("merge", action.round, slice=action.slice)
+            nursery.start_soon(merge, nursery.cancel_scope)
+            async with trio.open_nursery() as fetching:
+                for member in members:
+                    fetching.start_soon(self._fetch_chunks, current, member, wanted)
+            reader.complete.set()
+        return found[0] if found else None
 
     async def _heads(self, round_: int) -> list[Digest]:
         """The earlier models that the rule reads, here whole."""
@@ -250,59 +305,19 @@ class Merging:
                 await ctx.fetcher.fetch_file(digest, ctx.config.size)
         return heads
 
-    async def _merge_all(
-        self, members: Sequence[Member], heads: Sequence[Digest], part: Part, todo: Sequence[int], own: set[int]
-    ) -> None:
-        """Merge these chunks; each one that is written is put down in `own`. Raises _Invalid."""
-        ctx = self._ctx
-        model, update = await ctx.schema(), await ctx.update_schema()
-        inputs = rules.RoundInputs(
-            model,
-            [self._update_source(update, member) for member in members],
-            [member.weight for member in members],
-            [partial(ctx.content.read_chunk, digest) for digest in heads],
-        )
-        merge = await self._thread(lambda: ctx.rule.begin(inputs))
-        for start in range(0, len(todo), CHUNKS_A_CALL):
-            batch = todo[start : start + CHUNKS_A_CALL]
-            await self._thread(partial(self._merge_chunks, merge, part, batch))
-            own.update(batch)
-
-    def _update_source(self, schema: Schema, member: Member) -> rules.ChunkSource:
-        """Chunks of an update, each looked at before it is merged. For worker threads of trio."""
-        ctx = self._ctx
-
-        def chunk(index: int) -> bytes:
-            trio.from_thread.check_cancelled()  # the first pass of some rules reads everything, and more than once
-            data = ctx.content.read_chunk(member.digest, index)
-            try:
-                check_chunk(schema, index, data, ctx.manifest.max_abs)
-            except InvalidUpdate:
-                raise _Invalid(member.index, index) from None
-            return data
-
-        return chunk
-
-    def _merge_chunks(self, merge: rules.Merge, part: Part, batch: Sequence[int]) -> None:
-        for chunk in batch:
-            merged = merge.chunk(chunk)
-            fetched = part.leaf_list(chunk, chunk + 1)
-            if fetched is None:
-                part.write_chunk(chunk, merged)
-            elif hashlib.sha256(merged).digest() != fetched:
-                raise SwarmError(
-                    f"Chunk {chunk} of the merge comes out differently here than {self._ctx.config.q} members claim.",
-                    "Either they collude, or this machine computes wrongly; nothing is signed.",
-                )
-
     async def fetch_slice(self, action: FetchSlice) -> None:
         """A slice that enough members claim: the leaf list first, so that the root can be built while chunks come."""
         ctx, current = self._ctx, self._round(action.round)
         chunks = self._slice(action.slice)
         claimants = sorted(current.claims(action.excluded, action.slice).get(action.digest, ()))
         part = await self._part(current, action.excluded)
-        leaf_list = await ctx.fetcher.fetch_leaf_list(action.digest, prefer=claimants)
-        target = await self._thread(lambda: part.target(chunks.start, leaf_list, action.digest))
+        await self._following.settled((current.inputs, action.excluded, action.slice))
+        leaf_list = await self._thread(lambda: part.leaf_list(chunks.start, chunks.stop))
+        if leaf_list is None or slice_digest(leaf_list) != action.digest:
+            leaf_list = await ctx.fetcher.fetch_leaf_list(action.digest, prefer=claimants)
+        known = leaf_list
+        target = await self._thread(lambda: part.target(chunks.start, known, action.digest))
+        self._claimed_chunks.append(chunks)
         self._leaf_lists[action.digest] = leaf_list
         current.slice_lists.add(action.digest)
         ctx.wake()
@@ -326,7 +341,7 @@ class Merging:
             slices = tuple(zip(firsts, lists, action.slices, strict=True))
             return root(b"".join(lists), ctx.config.size).digest, _Built(name, slices)
 
-        name = self._assembly(current, action.excluded)
+        name = assembly_name(current, action.excluded)
         digest, built = await self._thread(build)
         self._built[digest] = built
         await self._finish_if_whole(current, action.excluded, digest)

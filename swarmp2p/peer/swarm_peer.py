@@ -249,11 +249,13 @@ class SwarmPeer:
         vote = new_vote(ctx.view, kind, int(ctx.clock() + days * DAY), target, arg)
         if kind is VoteKind.ROLLBACK:
             older = (await ctx.contract.result(arg)).merged if arg else ctx.config.genesis
-            if not await trio.to_thread.run_sync(ctx.content.has, older):
-                raise BallotRefused(
-                    f"This peer does not hold the model of round {arg}, and perhaps nobody does.",
-                    "Have a member propose it that does ([local] keep_rounds), or go back to a later round.",
-                )
+            for model in (older, *await ctx.lineage(arg, ctx.rule.heads - 1)):  # the next merge needs them all
+                if not await trio.to_thread.run_sync(ctx.content.has, model):
+                    what = f"the model of round {arg}" if model == older else f"a model before round {arg}"
+                    raise BallotRefused(
+                        f"This peer does not hold {what}, and perhaps nobody does.",
+                        "Have a member propose it that does ([local] keep_rounds), or go back to a later round.",
+                    )
         ballot = Ballot(ctx.manifest.chain_id, ctx.manifest.contract, vote).signed(ctx.key, ctx.domain)
         await self._driver.decisions.add(ballot)
         return ballot

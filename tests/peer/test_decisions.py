@@ -78,10 +78,14 @@ class Members:
             await self.peers[name].sign(id_)
 
 
-async def with_members(folder: Path, test: Callable[[Members], Awaitable[None]], rounds: int = ROUNDS) -> MemorySwarm:
+async def with_members(
+    folder: Path, test: Callable[[Members], Awaitable[None]], rounds: int = ROUNDS, **settings: Any
+) -> MemorySwarm:
     # Rounds are short here: the model that is gone back to has to be held still.
     knobs = replace(MEMORY_KNOBS, keep_rounds=ROUNDS)
-    async with open_memory_swarm(start(SMALL), NAMES, rounds=rounds, folder=folder, seed=SEED, knobs=knobs) as swarm:
+    async with open_memory_swarm(
+        start(SMALL), NAMES, rounds=rounds, folder=folder, seed=SEED, knobs=knobs, **settings
+    ) as swarm:
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 members = Members(swarm, nursery)
@@ -158,7 +162,10 @@ async def test_too_few_signatures_change_nothing(tmp_path: Path) -> None:
     await with_members(tmp_path, test)
 
 
-async def test_the_swarm_goes_back_stops_and_trains_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rule", ["weighted_mean", "fedavgm"])
+async def test_the_swarm_goes_back_stops_and_trains_on(tmp_path: Path, rule: str) -> None:
+    """Also where the next merge reads the model before the one that is gone back to."""
+
     async def test(members: Members) -> None:
         model, alice = members.swarm.chain.model, members.peers["alice"]
         await members.until(lambda: members.heads("alice") >= 2)
@@ -177,7 +184,7 @@ async def test_the_swarm_goes_back_stops_and_trains_on(tmp_path: Path) -> None:
         merged = model.merged_rounds
         await members.until(lambda: model.merged_rounds > merged + 1)
 
-    swarm = await with_members(tmp_path, test)
+    swarm = await with_members(tmp_path, test, rule=rule)
     names = [event.name for event in swarm.chain.model.events]
     assert names.index("RolledBack") < names.index("Stopped") < names.index("Reopened")
 

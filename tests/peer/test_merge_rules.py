@@ -18,6 +18,7 @@ from swarmp2p.merge.wire import WIRES
 from swarmp2p.peer.founding import complete, genesis_file
 from swarmp2p.peer.training import RESIDUAL_FILE
 from swarmp2p.testing.local_swarm import local_draft
+from swarmp2p.testing.memory_content import MemoryStore
 from swarmp2p.testing.memory_swarm import MemorySwarm, open_memory_swarm, run_all
 
 SEED = 20_261_127
@@ -210,3 +211,52 @@ def test_what_founding_makes_of_a_rule(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=word) as caught:
             complete(draft(**settings), model)
         assert caught.value.mend
+
+
+async def test_models_before_the_head_are_kept_and_had_by_who_comes_back_without_them(tmp_path: Path) -> None:
+    """Two members, both of whom have to recompute every merge; one comes back on an empty disk."""
+    names, rounds, left_after = NAMES[:2], 7, 3
+    async with open_memory_swarm(
+        start(), names, rounds=rounds, folder=tmp_path, seed=SEED, rule="fedavgm;momentum=0.5", f=1
+    ) as swarm:
+
+        async def bob() -> None:
+            async with swarm.peer("bob", Drift(2.0)) as peer:
+                await peer.wait_for_round(left_after - 1)
+            swarm.stores["bob"].close()
+            swarm.stores["bob"] = MemoryStore()
+            await run_all(swarm, {"bob": Drift(2.0)})
+
+        with trio.fail_after(120):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run_all, swarm, {"alice": Drift(1.0)})
+                nursery.start_soon(bob)
+        model = swarm.chain.model
+        assert model.head_round == rounds
+        models = {round_: result.merged for round_, result in model.results.items()}
+        for name in names:
+            assert {models[rounds - back] for back in range(3)} <= swarm.stores[name].digests()
+        best = model.best_round
+        gone = {round_ for round_ in models if round_ < rounds - 3} - {best, best - 1}
+        assert gone
+        assert not {models[round_] for round_ in gone} & swarm.stores["alice"].digests()
+
+
+async def test_which_models_the_merge_of_a_round_reads(tmp_path: Path) -> None:
+    """Of the round under way, and of one that is over, whose head may have to be merged again."""
+    async with open_memory_swarm(
+        start(), ["alice"], rounds=5, folder=tmp_path, seed=SEED, rule="fedavgm;wire=int8"
+    ) as swarm:
+        genesis, seen = swarm.manifest.genesis, list[int]()
+
+        with trio.fail_after(60):
+            async with swarm.peer("alice", Drift(1.0)) as peer:
+                async for _ in peer.rounds():
+                    view, results = peer._ctx.view, swarm.chain.model.results
+                    models = [genesis, genesis, *(results[r].merged for r in range(1, view.head_round + 1))]
+                    seen.append(view.head_round)
+                    for round_ in range(1, view.head_round + 1):
+                        assert await peer._ctx.earlier_heads(round_) == [models[round_], models[round_ - 1]]
+                    if view.round == view.head_round + 1:
+                        assert await peer._ctx.earlier_heads(view.round) == [models[-1], models[-2]]
+        assert seen[-1] == 5
