@@ -16,6 +16,7 @@ from swarmp2p.failures import unwrapped
 from swarmp2p.identity import keccak256
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.decisions import Decisions
+from swarmp2p.peer.following import Following
 from swarmp2p.peer.merging import Merging
 from swarmp2p.peer.metering import Metering
 from swarmp2p.peer.prefetch import Prefetch
@@ -49,7 +50,8 @@ class Driver:
         self.decisions = Decisions(context)
         transactions = Transactions(context, self.talk.hint)
         training = Training(context)
-        merging = Merging(context)
+        self._following = Following(context)
+        merging = Merging(context, self._following)
         self._handlers: dict[type, Callable[[Any], Awaitable[None]]] = {
             act.FetchFile: merging.fetch_file,
             act.FetchLeafList: merging.fetch_leaf_list,
@@ -83,6 +85,7 @@ class Driver:
             nursery.start_soon(self.talk.run)
             nursery.start_soon(self.decisions.run)
             nursery.start_soon(Prefetch(self._ctx).run)
+            nursery.start_soon(self._following.run)
             nursery.start_soon(Metering(self._ctx).run)
             self.reconciler = Reconciler(nursery, self._carry_out, self._ctx.wake, FATAL)
             while True:

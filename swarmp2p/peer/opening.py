@@ -172,7 +172,7 @@ async def open_on(
         context.admit()
         host.handle(CONTENT_PROTOCOL, Server(store).serve)
         if tls is not None:
-            tls.serve(store)
+            tls.serve(store, context.live)
         context.know(manifest.bootstrap)
         async with open_ipfs(host, store, visitors=visitors, public=context.public) as context.ipfs:
             yield context

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import trio
 from multiaddr import Multiaddr
 
-from swarmp2p.content.exchange import Endpoint, Listener, Pins, TlsLinks
+from swarmp2p.content.exchange import Endpoint, Listener, Live, Pins, TlsLinks
 from swarmp2p.content.interface import ContentStore
 from swarmp2p.core.errors import MessageRefused, PeerUnreachable
 from swarmp2p.core.types import Address
@@ -38,9 +38,9 @@ class TlsExchange:
         self.links = TlsLinks(pins, self._greet)
         host.handle(GREETING_PROTOCOL, self._greeted)
 
-    def serve(self, store: ContentStore) -> None:
-        """Serve this store to members from now on."""
-        self._listener.start(store)
+    def serve(self, store: ContentStore, live: Live) -> None:
+        """Serve this store, and what is in the making, to members from now on."""
+        self._listener.start(store, live)
 
     def set_members(self, members: frozenset[Address]) -> None:
         """Whom to have connections with; all others are cut off."""

@@ -1,9 +1,11 @@
 """The content exchange, both sides (docs/protocol.md, section 6): requests.py has what is said."""
 
 from swarmp2p.content.exchange.direct import TlsLinks
+from swarmp2p.content.exchange.effects import Signal
 from swarmp2p.content.exchange.fetcher import Fetcher
 from swarmp2p.content.exchange.link import Direct
 from swarmp2p.content.exchange.listener import Listener
+from swarmp2p.content.exchange.live import Live, LiveObject
 from swarmp2p.content.exchange.pins import Endpoint, Pins
 from swarmp2p.content.exchange.pull import Limits
 from swarmp2p.content.exchange.requests import CONTENT_PROTOCOL
@@ -17,8 +19,11 @@ __all__ = [
     "Fetcher",
     "Limits",
     "Listener",
+    "Live",
+    "LiveObject",
     "Pins",
     "Server",
     "ServerLimits",
+    "Signal",
     "TlsLinks",
 ]

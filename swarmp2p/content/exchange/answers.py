@@ -9,6 +9,7 @@ from functools import partial
 import dag_cbor
 from multiformats import CID
 
+from swarmp2p.content.exchange.live import Live, LiveObject
 from swarmp2p.content.exchange.requests import CHUNKS_HEADER, Request, What
 from swarmp2p.content.interface import ContentStore
 from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, cid, leaf_at, parse_cid, root
@@ -39,8 +40,11 @@ NOT_FOUND = Reply(404)
 NOT_UNDERSTOOD = Reply(400)
 
 
-def reply(store: ContentStore, request: Request) -> Reply:
-    """What a store has to say to a request."""
+def reply(store: ContentStore, request: Request, live: Live) -> Reply:
+    """What a store has to say to a request; chunks in the making come from `live`."""
+    making = live.get(request.name, request.wait) if request.what is What.CHUNKS else None
+    if making is not None:
+        return _live_chunks(making, request)
     match request.what:
         case What.LEAVES:
             return _leaves(store, request.name)
@@ -109,6 +113,15 @@ def _chunks(store: ContentStore, request: Request) -> Reply:
         length += last - CHUNK_SIZE
     said = f"chunks {request.first}-{stop - 1}/{total}"
     return _sized(_BYTES, (chunks[0], *rest), length, ("Content-Range", said), status=206)
+
+
+def _live_chunks(making: LiveObject, request: Request) -> Reply:
+    assert request.last is not None
+    chunks = making.chunks(request.first, request.last, request.wait)
+    if not chunks:
+        return NOT_FOUND
+    said = f"chunks {request.first}-{request.first + len(chunks) - 1}/{making.total}"
+    return _sized(_BYTES, tuple(chunks), sum(map(len, chunks)), ("Content-Range", said), status=206)
 
 
 # The trustless gateway

@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from swarmp2p.content.exchange.effects import BadMessage, Conversation, Fill, Pause, ReadHead, Send, Work
+from swarmp2p.content.exchange.effects import BadMessage, Conversation, Fill, Pause, ReadHead, Send, Signal, Work
 from swarmp2p.content.exchange.pull import Limits, Pull
 from swarmp2p.content.exchange.requests import MAX_CHUNKS, MAX_HEAD, Answer, Outgoing, What
 from swarmp2p.content.unixfs import HASH_SIZE
 from swarmp2p.core.errors import ContentCorrupt
 from swarmp2p.core.types import CHUNK_SIZE, Digest
+
+_AHEAD = 4
+"""Chunks asked for before they are there, of an object in the making: enough to keep a link of 100 Mbit/s and 80 ms full."""
 
 
 def _answer(request: Outgoing, stall: float) -> Conversation[Answer]:
@@ -62,6 +65,45 @@ def leaf_list_of(
     return leaf_list
 
 
+def follow(
+    name: Digest, total: int, take: Callable[[int, memoryview], None], already: int, stall: float
+) -> Conversation[int]:
+    """Take the chunks of an object in the making, one after the other as they become ready.
+
+    Args:
+        name: as in live.py.
+        total: chunks in it.
+        take: blocking; called with each chunk's index and bytes, unverified.
+        already: chunks at its beginning that are here.
+        stall: seconds without a chunk after which it is given up.
+
+    Returns:
+        How many chunks from the beginning are here now.
+
+    Raises:
+        BadMessage: the source does not keep to the protocol.
+    """
+    buffer = memoryview(bytearray(CHUNK_SIZE))
+    here = already
+    asked: deque[Outgoing] = deque()
+    ahead = already
+    while here < total:
+        while ahead < total and len(asked) < _AHEAD:
+            asked.append(Outgoing(name, What.CHUNKS, range(ahead, ahead + 1), wait=max(1, int(stall))))
+            ahead += 1
+            yield Send(asked[-1].head, stall)
+        answer = yield from _answer(asked.popleft(), 2 * stall + 1)
+        if not answer.found:
+            return here
+        if (answer.first, answer.last, answer.total) != (here, here, total) or answer.length > CHUNK_SIZE:
+            raise BadMessage(f"chunks {answer.first} to {answer.last} of {answer.total} where {here} was asked for")
+        data = buffer[: answer.length]
+        yield Fill(data, stall)
+        yield Work(partial(take, here, data))
+        here += 1
+    return here
+
+
 class Lane:
     """One source of one pull.
 
@@ -70,8 +112,9 @@ class Lane:
     ContentUnavailable).
     """
 
-    def __init__(self, pull: Pull, limits: Limits) -> None:
+    def __init__(self, pull: Pull, limits: Limits, arrived: Signal) -> None:
         self._pull = pull
+        self._arrived = arrived
         self._limits = limits
         self._available: set[int] = set()
         self._asked: deque[Outgoing] = deque()
@@ -148,6 +191,7 @@ class Lane:
             self._owed.discard(index)
             self.received += length
             self._pull.done(index)
+            self._arrived.send()
         for index in run[count:]:
             self._owed.discard(index)
             self._available.discard(index)

@@ -87,10 +87,15 @@ class Signal:
         for call in callbacks:
             call()
 
-    def wait(self, timeout: float) -> None:
-        """Block this thread until the next `send`."""
+    @property
+    def count(self) -> int:
+        """How often it was sent; to be read before looking at what it is about."""
+        return self._count
+
+    def wait(self, timeout: float, since: int | None = None) -> None:
+        """Block this thread until the next `send`, or, with `since`, until one that came after the count was this."""
         with self._condition:
-            before = self._count
+            before = self._count if since is None else since
             self._condition.wait_for(lambda: self._count != before, timeout)
 
     async def wait_async(self, timeout: float) -> None:

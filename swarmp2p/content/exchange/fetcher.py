@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import trio
 
-from swarmp2p.content.exchange.asking import Lane, leaf_list_of
-from swarmp2p.content.exchange.effects import BadMessage
+from swarmp2p.content.exchange.asking import Lane, follow, leaf_list_of
+from swarmp2p.content.exchange.effects import BadMessage, Signal
 from swarmp2p.content.exchange.link import Direct, Link, Links
 from swarmp2p.content.exchange.offload import BROKEN, Offload, name_of, threads
 from swarmp2p.content.exchange.pull import Limits, Pull
@@ -65,6 +65,8 @@ class Fetcher:
         self._busy: dict[tuple[Digest, int], trio.Event] = {}
         self._liars: dict[Address, float] = {}
         self._slow: set[Address] = set()
+        self.arrived = Signal()
+        """Sent, also from worker threads, when a chunk has come."""
         self.received: defaultdict[Address, int] = defaultdict(int)
         """Bytes of chunks that came from each source and proved right."""
 
@@ -133,6 +135,36 @@ class Fetcher:
                     del self._busy[key]
                 event.set()
 
+    async def follow(
+        self, name: Digest, total: int, peer: Address, take: Callable[[int, memoryview], None], already: int = 0
+    ) -> int:
+        """Take the chunks of an object in the making from the peer that makes it (live.py); over a direct connection only,
+        since waiting takes one up. Never raises for what the peer does.
+
+        Args:
+            name: the object.
+            total: chunks in it.
+            take: called in a worker thread with each chunk, unverified, in ascending order.
+            already: chunks at its beginning that are here.
+
+        Returns:
+            How many chunks from its beginning are here now.
+        """
+        here = already
+
+        def count(index: int, data: memoryview) -> None:
+            nonlocal here
+            take(index, data)
+            self.received[peer] += len(data)
+            here = index + 1
+
+        async def use(link: Link) -> tuple[int, bool]:
+            got = await link.run(follow(name, total, count, already, self._limits.stall))
+            return got, got == total
+
+        await self._attempt(peer, use, direct=True)
+        return here
+
     # How
 
     async def _shared(self, key: object, work: Callable[[], Awaitable[bytes]]) -> bytes:
@@ -160,14 +192,16 @@ class Fetcher:
         order = [peer for peer in dict.fromkeys((*prefer, *self._links.reachable())) if peer not in bad]
         return sorted(order, key=self._slow.__contains__)
 
-    async def _attempt(self, peer: Address, use: Callable[[Link], Awaitable[tuple[_T, bool]]]) -> _T | str:
+    async def _attempt(
+        self, peer: Address, use: Callable[[Link], Awaitable[tuple[_T, bool]]], *, direct: bool = False
+    ) -> _T | str:
         """Open a link and use it, which tells too whether it can be used again; what went wrong with this peer comes back as
         a string."""
         link: Link | None = None
         reusable = False
         try:
             with trio.fail_after(self._limits.stall):
-                link = await self._links.open(peer)
+                link = await self._links.open(peer, direct=direct)
             result, reusable = await use(link)
             self._slow.discard(peer)
             return result
@@ -253,7 +287,7 @@ class Fetcher:
                 return result
 
     async def _use_lane(self, pull: Pull, peer: Address, link: Link) -> tuple[bool, bool]:
-        lane = Lane(pull, self._limits)
+        lane = Lane(pull, self._limits, self.arrived)
         try:
             return await link.run(lane.run()), lane.settled
         finally:

@@ -59,12 +59,14 @@ class Links:
         self._direct = direct
         self._offload = offload
 
-    async def open(self, peer: Address) -> Link:
-        """A link to a member. Raises OSError, PeerUnreachable."""
+    async def open(self, peer: Address, *, direct: bool = False) -> Link:
+        """A link to a member; with `direct`, no stream of the network. Raises OSError, PeerUnreachable."""
         if self._direct is not None:
             link = await self._direct.connect(peer)
             if link is not None:
                 return link
+        if direct:
+            raise ConnectionError("cannot be dialled")
         return StreamLink(await self._carrier.open(peer), self._offload)
 
     def reachable(self) -> list[Address]:

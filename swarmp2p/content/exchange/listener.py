@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 
 from swarmp2p.content.exchange.effects import BadMessage, BlockingPipe
+from swarmp2p.content.exchange.live import Live
 from swarmp2p.content.exchange.offload import name_of
 from swarmp2p.content.exchange.pins import Pins
 from swarmp2p.content.exchange.serving import ServerLimits, serve
@@ -67,10 +68,10 @@ class Listener:
                 raise
             self.port = self._listening[-1].getsockname()[1]
 
-    def start(self, store: ContentStore) -> None:
-        """Serve this store from now on."""
+    def start(self, store: ContentStore, live: Live | None = None) -> None:
+        """Serve this store, and what is in the making, from now on."""
         for listening in self._listening:
-            self._spawn(self._accept, listening, store)
+            self._spawn(self._accept, listening, store, live or Live())
 
     def keep(self, members: frozenset[Address]) -> None:
         """Hang up on all others."""
@@ -108,7 +109,7 @@ class Listener:
             self._threads.add(thread)
         thread.start()
 
-    def _accept(self, listening: socket.socket, store: ContentStore) -> None:
+    def _accept(self, listening: socket.socket, store: ContentStore, live: Live) -> None:
         while not self._closed:
             try:
                 sock, _ = listening.accept()
@@ -124,9 +125,9 @@ class Listener:
             if full:
                 sock.close()
             else:
-                self._spawn(self._connection, sock, store)
+                self._spawn(self._connection, sock, store, live)
 
-    def _connection(self, raw: socket.socket, store: ContentStore) -> None:
+    def _connection(self, raw: socket.socket, store: ContentStore, live: Live) -> None:
         secure: ssl.SSLSocket | None = None
         try:
             tune(raw)
@@ -134,7 +135,7 @@ class Listener:
             secure = self._pins.context(server=True).wrap_socket(raw, server_side=True)
             member = self._admit(raw, secure)
             if member is not None:
-                self._serve(member, secure, store)
+                self._serve(member, secure, store, live)
         except (OSError, ValueError) as error:  # ssl's errors are OSErrors, but for a few ValueErrors
             _log.debug("a TLS connection broke: %s", error)
         finally:
@@ -154,9 +155,9 @@ class Listener:
             self._sockets[secure] = member
             return member
 
-    def _serve(self, member: Address, secure: ssl.SSLSocket, store: ContentStore) -> None:
+    def _serve(self, member: Address, secure: ssl.SSLSocket, store: ContentStore, live: Live) -> None:
         try:
-            BlockingPipe(secure).run(serve(store, self._limits))
+            BlockingPipe(secure).run(serve(store, self._limits, live, waits=True))
         except BadMessage as error:
             _log.warning("refused a TLS connection of %s: %s", name_of(member), error)
         except (ContentUnavailable, ContentCorrupt) as error:

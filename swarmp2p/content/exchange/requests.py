@@ -5,7 +5,8 @@
     GET /ipfs/<cid>                            a file, or with `Range: bytes=a-b` a part of it
     GET /swarmp2p/1/<name>/leaves              the leaf list of an object, 32 bytes a chunk
     GET /swarmp2p/1/<name>/held                which of its chunks are here: bit i of the body for chunk i
-    GET /swarmp2p/1/<name>/chunks              with `Range: chunks=first-last`: these chunks, or the first few of them
+    GET /swarmp2p/1/<name>/chunks              with `Range: chunks=first-last`: these chunks, or the first few of them;
+                                               `Prefer: wait=s` (RFC 7240) waits for one that is in the making (live.py)
 
 The first three are those of the IPFS trustless gateway (specs.ipfs.tech, http-gateways): any client of that gets files
 from here. An object is named by its digest in hexadecimal: a file, a file in parts, or a slice of a merged model (its leaf
@@ -15,7 +16,7 @@ their own, `chunks` by Content-Range.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from urllib.parse import parse_qsl
 
@@ -33,6 +34,8 @@ MAX_CHUNKS = 1 << 20
 """Chunks in an object: 256 GiB, a leaf list of 32 MiB."""
 MAX_RUN = 64
 """Chunks in one request."""
+MAX_WAIT = 10.0
+"""Seconds that an answer is put off at most, for chunks in the making."""
 
 _OWN = re.compile(r"/swarmp2p/1/([0-9a-f]{64})/(leaves|held|chunks)")
 _IPFS = re.compile(r"/ipfs/([A-Za-z0-9]{8,128})/?")
@@ -40,6 +43,7 @@ _CHUNKS = re.compile(r"chunks=(0|[1-9][0-9]{0,6})-(0|[1-9][0-9]{0,6})")
 _BYTES = re.compile(r"bytes=(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})?")
 _CONTENT_RANGE = re.compile(rb"chunks (0|[1-9][0-9]{0,6})-(0|[1-9][0-9]{0,6})/([1-9][0-9]{0,6})")
 _COUNT = re.compile(rb"[1-9][0-9]{0,6}")
+_WAIT = re.compile(rb"wait=([0-9]{1,3})")
 _HOST = ("Host", "swarmp2p")
 
 
@@ -65,6 +69,7 @@ class Request:
         first, last: chunks (CHUNKS) or bytes (FILE) that are wanted, both included; `last` None: to the end.
         whole: CAR: the whole file, and not its root alone.
         head_only: the method is HEAD.
+        wait: seconds that the other side would wait for chunks in the making.
     """
 
     what: What
@@ -74,6 +79,7 @@ class Request:
     last: int | None = None
     whole: bool = True
     head_only: bool = False
+    wait: float = 0.0
 
 
 class Incoming:
@@ -111,11 +117,17 @@ class Incoming:
         path, _, query = target.partition("?")
         wanted = ranges[0] if ranges else None
         if own := _OWN.fullmatch(path):
-            return None if query else _own(bytes.fromhex(own[1]), What(own[2]), wanted, method == "HEAD")
+            asked = None if query else _own(bytes.fromhex(own[1]), What(own[2]), wanted, method == "HEAD")
+            return asked and replace(asked, wait=self._preferred_wait())
         if ipfs := _IPFS.fullmatch(path):
             accept = [value.decode("latin-1") for name, value in self._event.headers if name == b"accept"]
             return _of_gateway(ipfs[1], dict(parse_qsl(query)), accept, wanted, method == "HEAD")
         return None
+
+    def _preferred_wait(self) -> float:
+        values = [value for name, value in self._event.headers if name == b"prefer"]
+        match = _WAIT.fullmatch(values[0]) if len(values) == 1 else None
+        return min(float(match[1]), MAX_WAIT) if match else 0.0
 
     def answer(self, status: int, length: int | None, headers: Sequence[tuple[str, str]] = ()) -> bytes:
         """The head of an answer with a body of `length` bytes; None: of pieces until `end` (chunked)."""
@@ -196,13 +208,15 @@ class Outgoing:
         name: digest of the object.
         what: LEAVES, HELD or CHUNKS.
         run: the chunks asked for, with CHUNKS.
+        wait: whole seconds to wait for them while they are in the making.
     """
 
-    def __init__(self, name: Digest, what: What, run: range = range(0)) -> None:
+    def __init__(self, name: Digest, what: What, run: range = range(0), wait: int = 0) -> None:
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         ranges = [("Range", f"chunks={run.start}-{run.stop - 1}")] if what is What.CHUNKS else []
+        prefer = [("Prefer", f"wait={wait}")] if wait else []
         target = f"/swarmp2p/1/{name.hex()}/{what.value}"
-        request = h11.Request(method="GET", target=target, headers=[_HOST, *ranges])
+        request = h11.Request(method="GET", target=target, headers=[_HOST, *ranges, *prefer])
         self.run = run
         self.head = (self._connection.send(request) or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
         """The request as bytes."""

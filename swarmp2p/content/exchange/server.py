@@ -6,6 +6,7 @@ from collections import Counter
 import trio
 
 from swarmp2p.content.exchange.effects import AsyncPipe, BadMessage
+from swarmp2p.content.exchange.live import Live
 from swarmp2p.content.exchange.offload import BROKEN, Offload, close_stream, name_of, threads
 from swarmp2p.content.exchange.serving import ServerLimits, serve
 from swarmp2p.content.interface import ContentStore, Stream
@@ -22,12 +23,19 @@ class Server:
     Args:
         store: read in worker threads.
         limits: what one peer may take up.
+        live: what is in the making.
         offload: how blocking calls run; tests with a fake clock run them inline.
     """
 
     def __init__(
-        self, store: ContentStore, *, limits: ServerLimits | None = None, offload: Offload | None = None
+        self,
+        store: ContentStore,
+        *,
+        limits: ServerLimits | None = None,
+        live: Live | None = None,
+        offload: Offload | None = None,
     ) -> None:
+        self._live = live or Live()
         self._store = store
         self._limits = limits or ServerLimits()
         self._offload = offload or threads(8)
@@ -40,7 +48,7 @@ class Server:
         try:
             if self._streams[peer] > self._limits.connections_per_peer:
                 raise BadMessage(f"more than {self._limits.connections_per_peer} streams at once")
-            await AsyncPipe(stream, self._offload).run(serve(self._store, self._limits))
+            await AsyncPipe(stream, self._offload).run(serve(self._store, self._limits, self._live, waits=False))
         except BadMessage as error:
             _log.warning("refused a content stream of %s: %s", name_of(peer), error)
         except trio.TooSlowError:

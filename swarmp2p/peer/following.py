@@ -1,0 +1,126 @@
+"""Takes merged chunks from those who merge them while they are at it, so that little is left to move once a slice is claimed.
+
+`decide` neither knows nor needs to know of it: what comes is in the assembly, unproven. Once enough members claim the
+slice, its leaf list is compared with the one they claim, and what differs is fetched again (docs/protocol.md, section 5).
+"""
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+
+import trio
+
+from swarmp2p.core.election import leaders, permutation, rank_of
+from swarmp2p.core.errors import SwarmError
+from swarmp2p.core.observe import excluded_mask
+from swarmp2p.core.slices import chunk_range
+from swarmp2p.core.store import RoundStore
+from swarmp2p.core.types import Address, Bitmap, Digest, Phase
+from swarmp2p.failures import unwrapped
+from swarmp2p.identity import keccak256
+from swarmp2p.peer.context import Context
+
+_log = logging.getLogger(__name__)
+
+PATIENCE = 1.0
+"""Seconds without a chunk after which a slice that is claimed is fetched from others."""
+
+Key = tuple[Digest, Bitmap, int]
+"""Inputs of the round, excluded members, slice."""
+
+
+def assembly_name(current: RoundStore, excluded: Bitmap) -> str:
+    """The content store's name for the merged model of these inputs in the making."""
+    key = hashlib.sha256(current.inputs + excluded.to_bytes(32, "big")).hexdigest()[:32]
+    return f"round-{current.round}-{key}"
+
+
+def live_name(inputs: Digest, excluded: Bitmap, slice_: int) -> Digest:
+    """The name by which a slice goes while it is merged (docs/protocol.md, section 5)."""
+    return hashlib.sha256(
+        b"swarmp2p slice in the making" + inputs + excluded.to_bytes(32, "big") + bytes([slice_])
+    ).digest()
+
+
+@dataclass(eq=False)
+class _Follow:
+    """One slice that is taken from its leader."""
+
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+    came: int = 0
+
+
+class Following:
+    """A task beside the driver's."""
+
+    def __init__(self, context: Context) -> None:
+        self._ctx = context
+        self._follows: dict[Key, _Follow] = {}
+
+    async def run(self) -> None:
+        """Follow the leaders of each sealed round until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                changed = self._ctx.change()
+                wanted = self._wanted() if self._ctx.tls is not None else {}
+                inputs = {key[0] for key in wanted}
+                for key, old in list(self._follows.items()):
+                    if key[0] not in inputs:
+                        old.scope.cancel()
+                        del self._follows[key]
+                for key, leader in wanted.items():
+                    if key not in self._follows:
+                        self._follows[key] = _Follow()
+                        nursery.start_soon(self._follow, key, leader, self._follows[key])
+                await changed.wait()
+
+    def _wanted(self) -> dict[Key, Address]:
+        """The slices that this member has no duty for, and the leader of each."""
+        view, config, current = self._ctx.view, self._ctx.config, self._ctx.store.round
+        me = view.member(self._ctx.store.me)
+        if view.phase is not Phase.MERGING or current is None or current.inputs != view.inputs or me is None:
+            return {}
+        order = permutation(view.roster, view.seed, keccak256)
+        excluded = excluded_mask(view, current, config)
+        position = order.index(me.index) if me.index in order else None
+        found = {}
+        for slice_, index in enumerate(leaders(order, view.k)):
+            leader = view.member_at(index)
+            on_duty = position is not None and rank_of(position, slice_, view.k, len(order)) < config.q
+            if leader is not None and not on_duty and leader is not me:
+                found[view.inputs, excluded, slice_] = leader.address
+        return found
+
+    async def _follow(self, key: Key, leader: Address, follow: _Follow) -> None:
+        ctx, (inputs, excluded, slice_) = self._ctx, key
+        current = ctx.store.round
+        try:
+            if current is None or current.inputs != inputs:
+                return
+            chunks = chunk_range(slice_, ctx.view.k, ctx.config.chunks)
+            name = assembly_name(current, excluded)
+            with follow.scope, unwrapped():
+                part = await trio.to_thread.run_sync(ctx.content.assemble, name, ctx.config.size)
+                missing = await trio.to_thread.run_sync(part.missing, chunks.start, chunks.stop)
+                already = missing[0] - chunks.start if missing else len(chunks)
+
+                def take(index: int, data: memoryview) -> None:
+                    part.write_chunk(chunks.start + index, data)
+                    follow.came += 1
+
+                await ctx.fetcher.follow(live_name(*key), len(chunks), leader, take, already)
+        except SwarmError as error:
+            _log.info("could not follow slice %d: %s", slice_, error)
+        finally:
+            follow.ended.set()
+
+    async def settled(self, key: Key) -> None:
+        """Return when nothing more comes of this slice for now."""
+        follow = self._follows.get(key)
+        while follow is not None and not follow.ended.is_set():
+            before = follow.came
+            with trio.move_on_after(PATIENCE):
+                await follow.ended.wait()
+            if follow.came == before:
+                return
