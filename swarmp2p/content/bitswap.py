@@ -18,6 +18,8 @@ import trio
 from swarmp2p.content.bitswap_messages import (
     MAX_BLOCK,
     MAX_ENTRIES,
+    MAX_MESSAGE,
+    MAX_WANTLIST,
     BadMessage,
     Message,
     MessageReader,
@@ -75,12 +77,14 @@ class BitswapLimits:
 
 @dataclass(slots=True)
 class _Peer:
-    """What is to be said to a node. `wants` are its own, to be answered; `entries` are for our wantlist at its side."""
+    """What is to be said to a node. `wants` are its own, to be answered; `entries` are for our wantlist at its side;
+    `asked` is whether it was ever asked for a block, so that large messages may come from it."""
 
     wants: dict[bytes, Want] = field(default_factory=dict)
     entries: dict[bytes, Want] = field(default_factory=dict)
     news: trio.Event = field(default_factory=trio.Event)
     streams: int = 0
+    asked: bool = False
     sending: bool = False
 
     def tell(self) -> None:
@@ -170,7 +174,7 @@ class Bitswap:
             await close_stream(stream)
 
     async def _take_in(self, stream: Stream, peer: str, state: _Peer) -> None:
-        reader = MessageReader(stream)
+        reader = MessageReader(stream, lambda: MAX_MESSAGE if state.asked else MAX_WANTLIST)
         unasked = 0
         while True:
             with trio.fail_after(self.limits.idle):
@@ -233,6 +237,7 @@ class Bitswap:
             raise ContentUnavailable(f"{peer} cannot be asked: {error}.") from error
         self._waits[found[1]].append(wait)
         try:
+            state.asked = True
             state.entries[cid] = Want(cid)
             self._send_soon(peer, state)
             with trio.move_on_after(self.limits.stall) as stall:

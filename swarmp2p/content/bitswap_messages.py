@@ -5,7 +5,7 @@ strangers meet no more code than these lines. What is not known is skipped, as p
 or no protobuf, raises BadMessage.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from swarmp2p.content.interface import Stream
@@ -16,6 +16,8 @@ BITSWAP_PROTOCOL = "/ipfs/bitswap/1.2.0"
 
 MAX_MESSAGE = 4 * 1024 * 1024
 """Bytes that a message may have: the specification's limit."""
+MAX_WANTLIST = 512 * 1024
+"""Bytes that a message may have whose sender was asked for nothing: wants and presences only."""
 MAX_BLOCK = 2 * 1024 * 1024
 """Bytes that a block may have: the specification's limit."""
 MAX_ENTRIES = 4096
@@ -239,10 +241,15 @@ def _presence(entry: memoryview) -> tuple[bytes, bool]:
 
 
 class MessageReader:
-    """Reads messages from a stream, which nobody else reads."""
+    """Reads messages from a stream, which nobody else reads.
 
-    def __init__(self, stream: Stream) -> None:
+    Args:
+        limit: bytes that the next message may have.
+    """
+
+    def __init__(self, stream: Stream, limit: Callable[[], int] = lambda: MAX_MESSAGE) -> None:
         self._stream = stream
+        self._limit = limit
         self._buffer = bytearray()
 
     async def read(self) -> Message | None:
@@ -263,7 +270,7 @@ class MessageReader:
                     raise ConnectionError("the stream ended within a message")
                 return None
         length, _ = read_varint(self._buffer, 0)
-        if length > MAX_MESSAGE:
+        if length > self._limit():
             raise BadMessage(f"a message of {length} bytes")
         while len(self._buffer) < end + length:
             if not await self._more():

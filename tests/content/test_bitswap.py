@@ -14,6 +14,7 @@ from swarmp2p.content.bitswap_fetch import BitswapFetcher
 from swarmp2p.content.bitswap_messages import (
     DAG_PB,
     MAX_MESSAGE,
+    MAX_WANTLIST,
     RAW,
     Message,
     MessageReader,
@@ -324,10 +325,32 @@ async def test_a_block_that_was_asked_for_is_taken_whatever_its_sender_calls_it(
         nursery.cancel_scope.cancel()
 
 
+async def test_one_that_was_asked_may_send_large_messages_but_not_larger_than_the_protocol_allows(
+    memory: Memory,
+) -> None:
+    block = pattern(2 * CHUNK_SIZE)
+    wanted = cid_bytes(RAW, hashlib.sha256(block).digest())
+    async with web(memory()) as (made, nodes), trio.open_nursery() as nursery:
+        other = Talk(made, nursery)
+        got: list[bytes] = []
+
+        async def ask() -> None:
+            got.append(await nodes[0].ask("test", wanted))
+
+        async with trio.open_nursery() as asking:
+            asking.start_soon(ask)
+            await other.hear()
+            await other.say(Message(blocks=((wanted[:-HASH_SIZE], block),) + ((b"", bytes(CHUNK_SIZE)),) * 2))
+        assert got == [block]
+        await other.stream.send_all(varint(MAX_MESSAGE + 1))
+        assert await other.stream.receive_some(1) == b""
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
-        varint(MAX_MESSAGE + 1),
+        varint(MAX_WANTLIST + 1),  # of one that was asked for nothing
         b"\xff" * 11,
         b"\x03\x0a\x05\x01",  # a field that ends beyond its message
         b"\x02\x0a\x7f",
