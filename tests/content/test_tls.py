@@ -5,94 +5,24 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import trio
 
-from swarmp2p.content.embedded import EmbeddedStore
 from swarmp2p.content.exchange import Endpoint, Fetcher, Limits, Listener, Pins, Server, ServerLimits, TlsLinks
-from swarmp2p.content.interface import Stream
-from swarmp2p.content.unixfs import Hashed, hash_bytes
+from swarmp2p.content.unixfs import hash_bytes
 from swarmp2p.core.errors import ContentUnavailable, PortInUse
 from swarmp2p.core.types import CHUNK_SIZE, Address
 from swarmp2p.identity import Key
 from swarmp2p.network.certificate import certified_member, issue_certificate
+from tests.content.tls import LOCAL, Member, Nowhere
 from tests.content.wire import Memory, Serve, pattern
 
 DATA = pattern(40 * CHUNK_SIZE + 1000)
-LOCAL = "127.0.0.1"
-
-
-class Member:
-    """A key, its certificate, a store, and a listener that serves it."""
-
-    def __init__(self, name: str, folder: Path, limits: ServerLimits | None = None) -> None:
-        self.key = Key.from_seed(name)
-        self.store = EmbeddedStore(folder / name)
-        self._limits = limits
-        self.start()
-
-    @property
-    def address(self) -> Address:
-        return self.key.address
-
-    def start(self) -> None:
-        self.certificate, chain = issue_certificate(self.key.secret)
-        self.pins = Pins(chain)
-        self.listener = Listener((LOCAL,), 0, self.pins, self._limits)
-        self.listener.start(self.store)
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return Endpoint(self.certificate, ((LOCAL, self.listener.port),))
-
-    def links_to(self, *others: "Member", listening: bool = True) -> TlsLinks:
-        """Connections whose greetings go straight to the others."""
-
-        async def greet(peer: Address) -> Endpoint | None:
-            other = next(each for each in others if each.address == peer)
-            other.pins.pin(self.address, self.certificate)
-            self.greeted.append(peer)
-            return other.endpoint if listening else None
-
-        self.greeted: list[Address] = []
-        return TlsLinks(self.pins, greet)
-
-    def put(self) -> Hashed:
-        return self.store.put(DATA)
-
-
-class Nowhere:
-    """A carrier whose network reaches nobody, so that all comes over TLS."""
-
-    def __init__(self, *peers: Member) -> None:
-        self._peers = [peer.address for peer in peers]
-
-    async def open(self, peer: Address) -> Stream:
-        raise ConnectionRefusedError("not over a stream")
-
-    def reachable(self) -> list[Address]:
-        return self._peers
 
 
 Join = Callable[..., Member]
-
-
-@pytest.fixture
-def join(tmp_path: Path) -> Iterator[Join]:
-    members: list[Member] = []
-
-    def make(name: str, **options: ServerLimits) -> Member:
-        members.append(Member(name, tmp_path, **options))
-        return members[-1]
-
-    yield make
-    for member in members:
-        member.listener.close()
-        member.store.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "swarmp2p-tls"]
 
 
 def test_a_certificate_is_its_members_and_nobody_elses() -> None:
@@ -109,7 +39,7 @@ def test_a_certificate_is_its_members_and_nobody_elses() -> None:
 
 async def test_a_file_comes_over_tls_and_connections_are_kept(join: Join) -> None:
     origin, mine = join("origin"), join("mine")
-    file = origin.put()
+    file = origin.put(DATA)
     links = mine.links_to(origin)
     fetcher = Fetcher(mine.store, Nowhere(origin), direct=links)
     await fetcher.fetch_file(file.digest, file.size)
@@ -126,7 +56,7 @@ async def test_a_file_comes_over_tls_and_connections_are_kept(join: Join) -> Non
 
 async def test_several_sources_and_a_network_stream_side_by_side(join: Join, nursery: trio.Nursery) -> None:
     one, two, mine = join("one"), join("two"), join("mine")
-    file = one.put()
+    file = one.put(DATA)
     half = two.store.begin(file.digest, file.size, file.leaf_list)
     for index in range(0, 41, 2):
         half.write_chunk(index, DATA[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE])
@@ -145,7 +75,7 @@ async def test_who_cannot_be_dialled_is_reached_over_the_network_and_not_dialled
     join: Join, nursery: trio.Nursery
 ) -> None:
     origin, mine = join("origin"), join("mine")
-    file = origin.put()
+    file = origin.put(DATA)
     links = mine.links_to(origin, listening=False)
     carrier = Memory(nursery, {origin.address: Server(origin.store).serve})
     await Fetcher(mine.store, carrier, direct=links).fetch_file(file.digest, file.size)
@@ -155,7 +85,7 @@ async def test_who_cannot_be_dialled_is_reached_over_the_network_and_not_dialled
 
 async def test_a_restarted_member_is_found_again(join: Join) -> None:
     origin, mine = join("origin"), join("mine")
-    file = origin.put()
+    file = origin.put(DATA)
     links = mine.links_to(origin)
     fetcher = Fetcher(mine.store, Nowhere(origin), direct=links)
     leaf_list = await fetcher.fetch_leaf_list(file.digest, file.size)
@@ -170,14 +100,17 @@ async def test_a_restarted_member_is_found_again(join: Join) -> None:
 
 async def test_whoever_lets_nobody_in_is_reached_over_the_network(join: Join, nursery: trio.Nursery) -> None:
     origin, mine = join("origin"), join("mine")
-    file = origin.put()
+    file = origin.put(DATA)
 
     async def greet(peer: Address) -> Endpoint:
         return origin.endpoint  # and origin pins nothing
 
     links = TlsLinks(mine.pins, greet)
     fetcher = Fetcher(
-        mine.store, Memory(nursery, {origin.address: Server(origin.store).serve}), direct=links, limits=Limits(hedge=0.1)
+        mine.store,
+        Memory(nursery, {origin.address: Server(origin.store).serve}),
+        direct=links,
+        limits=Limits(hedge=0.1),
     )
     for _ in range(2):
         with pytest.raises(ContentUnavailable):
@@ -190,7 +123,7 @@ async def test_whoever_lets_nobody_in_is_reached_over_the_network(join: Join, nu
 async def test_who_forgot_our_certificate_is_greeted_again(join: Join) -> None:
     """It took us for no member for a while, say, because its view of the chain was older than ours."""
     origin, mine = join("origin"), join("mine")
-    file = origin.put()
+    file = origin.put(DATA)
     links = mine.links_to(origin)
     fetcher = Fetcher(mine.store, Nowhere(origin), direct=links)
     leaf_list = await fetcher.fetch_leaf_list(file.digest, file.size)
@@ -317,7 +250,7 @@ def test_garbage_and_silence_at_the_port_harm_nobody(join: Join, caplog: pytest.
 
 async def test_cancelling_a_fetch_ends_its_thread_and_keeps_what_came(join: Join) -> None:
     origin, mine = join("origin"), join("mine")
-    file = origin.put()
+    file = origin.put(DATA)
     links = mine.links_to(origin)
     came = trio.Event()
     token = trio.lowlevel.current_trio_token()
