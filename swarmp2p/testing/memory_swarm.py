@@ -50,7 +50,7 @@ class MemorySwarm:
         network: MemoryNetwork,
         manifest: Manifest,
         keys: Mapping[str, Key],
-        stores: Mapping[str, MemoryStore],
+        stores: dict[str, MemoryStore],
         folder: Path,
     ) -> None:
         self.network = network
