@@ -80,7 +80,7 @@ accept-control: $(NODE) ## the contracts at length: half a million invariant cal
 	cd contracts && npm run --silent coverage
 	cd contracts && npm run --silent slither
 
-accept-content: $(VENV) $(KUBO) $(HELIA) ## content at length: a gigabyte over Bitswap, Kubo killed in every phase of a round
+accept-content: accept-merge $(VENV) $(KUBO) $(HELIA) ## content at length: a gigabyte over Bitswap, Kubo killed in every phase of a round
 	$(BIN)/python -m pytest interop/accept_content.py -rP $(ARGS)
 
 clean: ## remove what the targets made
