@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 import trio
 
+from benchmarks.round_peer import tensors
 from swarmp2p.control.anvil import run_anvil
 from swarmp2p.core.config import Knobs
 from swarmp2p.testing.local_swarm import LocalSwarm, local_swarm
-
-from benchmarks.round_peer import tensors
 
 WARM_UP = 2
 """Rounds before those that count."""
@@ -149,7 +148,9 @@ def main() -> None:
     parser.add_argument("--leaders", type=int, default=16, help="slices at most (1: star)")
     parser.add_argument("--f", type=int, default=0, help="colluders withstood")
     parser.add_argument("--rounds", type=int, default=5, help=f"that count, after {WARM_UP} to warm up")
-    parser.add_argument("--block-time", type=float, default=0.25, help="of anvil, which mines each transaction at once besides")
+    parser.add_argument(
+        "--block-time", type=float, default=0.25, help="of anvil, which mines each transaction at once besides"
+    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     work = partial(measure, args.peers, args.mib, args.leaders, args.f, args.rounds)

@@ -1,0 +1,152 @@
+"""One peer gets a file from others over TLS, every chunk verified and written to disk; beside it, what plain TLS does.
+
+Sources are processes of their own. Both ways use the same certificates and sockets of the same kind, and take turns.
+"""
+
+import argparse
+import json
+import multiprocessing as mp
+import os
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+import trio
+
+from swarmp2p.content.embedded import EmbeddedStore
+from swarmp2p.content.exchange import Endpoint, Fetcher, Limits, Listener, Pins, TlsLinks
+from swarmp2p.content.exchange.listener import tune
+from swarmp2p.content.unixfs import Hashed
+from swarmp2p.core.types import CHUNK_SIZE, Address
+from swarmp2p.identity import Key
+from swarmp2p.network.certificate import issue_certificate
+
+CLIENT = Key.from_seed("client of the benchmark")
+
+
+def source(number: int, size: int, certificate: bytes, pipe: Connection) -> None:
+    """A process that serves one file of `size` bytes, and on a second port the same bytes without any protocol."""
+    key = Key.from_seed(f"source {number} of the benchmark")
+    own, chain = issue_certificate(key.secret)
+    pins = Pins(chain)
+    pins.pin(CLIENT.address, certificate)
+    data = os.urandom(CHUNK_SIZE) * (size // CHUNK_SIZE + 1)
+    with tempfile.TemporaryDirectory(prefix="swarmp2p-bench-") as folder:
+        store = EmbeddedStore(folder)
+        file = store.put(data[:size])
+        listener = Listener(("127.0.0.1",), 0, pins)
+        listener.start(store)
+        plain = socket.create_server(("127.0.0.1", 0))
+        view = memoryview(data)[:size]
+
+        def serve_plain() -> None:
+            while True:
+                raw, _ = plain.accept()
+                tune(raw)
+                with pins.context(server=True).wrap_socket(raw, server_side=True) as secure:
+                    for at in range(0, size, CHUNK_SIZE):
+                        secure.sendall(view[at : at + CHUNK_SIZE])
+
+        threading.Thread(target=serve_plain, daemon=True).start()
+        pipe.send((key.address, own, listener.port, plain.getsockname()[1], file))
+        pipe.recv()
+        listener.close()
+        store.close()
+
+
+class NoStreams:
+    """A carrier that reaches nobody: all comes over TLS."""
+
+    def __init__(self, peers: list[Address]) -> None:
+        self._peers = peers
+
+    async def open(self, peer: Address) -> Any:
+        raise ConnectionRefusedError("not over a stream")
+
+    def reachable(self) -> list[Address]:
+        return self._peers
+
+
+def over_plain_tls(pins: Pins, port: int, size: int) -> float:
+    """MB/s of one stream into one buffer."""
+    raw = socket.create_connection(("127.0.0.1", port))
+    tune(raw)
+    buffer = memoryview(bytearray(CHUNK_SIZE))
+    with pins.context(server=False).wrap_socket(raw) as secure:
+        start, got = time.perf_counter(), 0
+        while got < size:
+            got += secure.recv_into(buffer)
+    return size / (time.perf_counter() - start) / 1e6
+
+
+async def fetched(pins: Pins, endpoints: dict[Address, Endpoint], files: list[Hashed]) -> float:
+    """MB/s of one fetch of each file at once, from a source of its own."""
+
+    async def greet(peer: Address) -> Endpoint:
+        return endpoints[peer]
+
+    links = TlsLinks(pins, greet)
+    with tempfile.TemporaryDirectory(prefix="swarmp2p-bench-") as folder:
+        store = EmbeddedStore(folder)
+        fetchers = [
+            Fetcher(store, NoStreams([peer]), direct=links, limits=Limits(sources=1))
+            for peer in list(endpoints)[: len(files)]
+        ]
+        for fetcher, file in zip(fetchers, files, strict=True):
+            await fetcher.fetch_leaf_list(file.digest, file.size)  # connects
+        start = time.perf_counter()
+        async with trio.open_nursery() as nursery:
+            for fetcher, file in zip(fetchers, files, strict=True):
+                part = store.begin(file.digest, file.size, store.leaf_list(file.digest) or b"")
+                nursery.start_soon(fetcher.fetch_chunks, part.target(0, file.leaf_list, file.digest))
+        seconds = time.perf_counter() - start
+        links.close()
+        store.close()
+    return sum(file.size for file in files) / seconds / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.transfer", description=__doc__)
+    parser.add_argument("--mib", type=int, default=200)
+    parser.add_argument("--sources", type=int, default=4)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    size = args.mib << 20
+    certificate, chain = issue_certificate(CLIENT.secret)
+    pins = Pins(chain)
+    running, told = [], []
+    for number in range(args.sources):
+        ours, theirs = mp.Pipe()
+        process = mp.Process(target=source, args=(number, size, certificate, theirs))
+        process.start()
+        running.append((process, ours))
+    for _, pipe in running:
+        told.append(pipe.recv())
+    endpoints = {}
+    for address, own, port, _, _ in told:
+        pins.pin(address, own)
+        endpoints[address] = Endpoint(own, (("127.0.0.1", port),))
+    plain, one, several = [], [], []
+    for _ in range(args.turns):
+        plain.append(over_plain_tls(pins, told[0][3], size))
+        one.append(trio.run(fetched, pins, endpoints, [told[0][4]]))
+        several.append(trio.run(fetched, pins, endpoints, [each[4] for each in told]))
+    for process, pipe in running:
+        pipe.send("done")
+        process.join()
+    ratio = statistics.median(a / b for a, b in zip(one, plain, strict=True))
+    if args.json:
+        print(json.dumps({**vars(args), "plain": plain, "one": one, "several": several, "ratio": ratio}))
+        return
+    print(f"plain TLS, one stream:            {statistics.median(plain):6.0f} MB/s")
+    print(f"verified and stored, one stream:  {statistics.median(one):6.0f} MB/s, {ratio:.2f} of it")
+    print(f"the same from {args.sources} sources at once: {statistics.median(several):6.0f} MB/s")
+
+
+if __name__ == "__main__":
+    main()
