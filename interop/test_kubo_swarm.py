@@ -78,20 +78,20 @@ def check_swarm_with_dying_nodes(folder: Path, phase: Phase, how: signal.Signals
 
 
 def check_ended(swarm: LocalSwarm, running: dict[str, Organisation], nodes: dict[str, KuboNode]) -> None:
-    """All have ended with one head; it and the best model are in the nodes, and only there where there is one."""
-    heads = set()
+    """All have ended with one head; models are in the nodes, and only there where there is one."""
+    stopped = {}
     for name, one in running.items():
         assert one.wait(LIMIT) == 0, f"{name}: {''.join(one.errors)}"
-        stopped, last = one.last("stopped"), one.last("round")
-        assert stopped is not None
+        last, said = one.last("round"), one.last("stopped")
         assert last is not None
-        heads.add((stopped["head"], stopped["best"]))
+        assert said is not None
         assert last["number"] >= ROUNDS
-    ((head, best),) = heads
-    exported = (running["carol"].folder / "best.safetensors").read_bytes()
+        stopped[name] = said
+    (head,) = {said["head"] for said in stopped.values()}
     for name, node in nodes.items():
         assert f"{head} recursive swarmp2p" in node("pin", "ls", "--type=recursive", "--names")
-        assert node.raw("cat", best) == (running[name].folder / "best.safetensors").read_bytes() == exported
+        # Which model is best, a late report may have changed since another peer ended.
+        assert node.raw("cat", stopped[name]["best"]) == (running[name].folder / "best.safetensors").read_bytes()
         assert not list((swarm.home(name) / "content" / "objects").iterdir()), "models are in the node alone"
 
 

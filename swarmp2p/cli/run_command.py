@@ -69,7 +69,8 @@ def command(
 
     async def take_part() -> None:
         async with SwarmPeer.open(manifest, learner=made, weight=declared, **options) as peer:
-            say(as_json, "started", address=peer.address, head=str(peer.head))
+            reached_at = " ".join(peer.multiaddrs) if visitors else None
+            say(as_json, "started", address=peer.address, head=str(peer.head), reached_at=reached_at)
             async for round_ in peer.rounds():
                 say(
                     as_json,

@@ -188,6 +188,11 @@ class SwarmPeer:
         return f"0x{self._ctx.store.me.hex()}"
 
     @property
+    def multiaddrs(self) -> tuple[str, ...]:
+        """Where other nodes reach this one, each with /p2p/<PeerID>."""
+        return tuple(self._ctx.host.multiaddrs())
+
+    @property
     def result(self) -> Result:
         """How the swarm ended.
 
