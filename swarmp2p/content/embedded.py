@@ -16,7 +16,7 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from os import PathLike
 from pathlib import Path
 
@@ -97,7 +97,7 @@ class EmbeddedStore:
                 return
             record = Record(hashed.size, (Span(digest, 0, hashed.leaf_list),))
             write_atomically(record_path, record.encode())
-        file = WholeFile(path, record)
+        file = WholeFile(path, record, hashed=False)
         self._spend(record.size, False)
         self._register(file)
         if path.stat().st_size != record.size:
@@ -162,7 +162,7 @@ class EmbeddedStore:
             twin = self._files.get(digest)
             if twin is None:
                 publish(part, record, path, path.with_name(path.name + ".leaves"))
-                self._files[digest] = WholeFile(path, record)
+                self._files[digest] = WholeFile(path, record, hashed=True)
             else:
                 self._add_slices(twin, record.spans[1:])
                 self._spend(-record.size, False)
@@ -175,7 +175,7 @@ class EmbeddedStore:
         if len(spans) > len(file.record.spans):
             record = Record(file.record.size, tuple(spans.values()))
             write_atomically(file.path.with_name(file.path.name + ".leaves"), record.encode())
-            self._files[file.whole.name] = WholeFile(file.path, record)
+            self._files[file.whole.name] = file.with_record(record)
             self._reindex()
 
     def _drop_part(self, part: EmbeddedPart) -> None:
@@ -259,7 +259,7 @@ class EmbeddedStore:
                 self._spend(-hashed.size, False)
                 record_path.unlink(missing_ok=True)
                 raise
-            self._register(WholeFile(final, record))
+            self._register(WholeFile(final, record, hashed=True))
             partial = self._parts.get("f-" + hashed.digest.hex())
         if partial is not None:
             partial.discard()
@@ -321,11 +321,17 @@ class EmbeddedStore:
         return bytes(bits)
 
     def read_chunk(self, name: Digest, index: int) -> bytes:
+        return self._chunk(name, index, lambda holder: holder.read_chunk)
+
+    def serve_chunk(self, name: Digest, index: int) -> bytes:
+        return self._chunk(name, index, lambda holder: holder.serve_chunk)
+
+    def _chunk(self, name: Digest, index: int, reader: Callable[[Holder], Callable[[int], bytes]]) -> bytes:
         for holder, span in self._places.get(name, []):
             if not 0 <= index < span.count or not holder.holds(span, index):
                 continue
             try:
-                return holder.read_chunk(span.first + index)
+                return reader(holder)(span.first + index)
             except ContentCorrupt as error:
                 _log.warning("%s", error)
                 if isinstance(holder, WholeFile):

@@ -8,7 +8,7 @@ not `async` is blocking and thread-safe: call it in a worker thread (`trio.to_th
 from collections.abc import Callable, Collection
 from os import PathLike
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from swarmp2p.content.unixfs import Hashed
 from swarmp2p.core.types import Address, Digest
@@ -178,6 +178,22 @@ class ContentStore(Protocol):
 
 OpenStore: TypeAlias = Callable[[Path], ContentStore]
 """Opens a store in a folder of a peer's home, which the peer closes in the end. Blocking."""
+
+
+@runtime_checkable
+class ServesUnchecked(Protocol):
+    """What a store may offer besides: chunks for those who check them anyway, at less cost."""
+
+    def serve_chunk(self, name: Digest, index: int) -> bytes:
+        """As `ContentStore.read_chunk`; but a chunk that this process hashed before is not hashed again."""
+
+
+@runtime_checkable
+class PartServesUnchecked(Protocol):
+    """What a part may offer besides: as `ServesUnchecked`."""
+
+    def serve_chunk(self, index: int) -> bytes:
+        """As `Part.read_chunk`; but a chunk that this process hashed before is not hashed again."""
 
 
 class Stream(Protocol):

@@ -166,6 +166,13 @@ class EmbeddedPart:
             )
         return data
 
+    def serve_chunk(self, index: int) -> bytes:
+        """A chunk that is here, as it is on the disk: it was hashed when it was written, or when the part was opened."""
+        with self._lock:
+            if not 0 <= index < self.chunks or self._leaves[index] is None:
+                raise ContentUnavailable(f"Chunk {index} of {self.folder.name} is not here.", "Fetch it first.")
+            return self._pread(index)
+
     def holds(self, span: Span, index: int) -> bool:
         """Whether chunk `index` of a span is here, with the span's own content."""
         leaf = self._leaves[span.first + index]

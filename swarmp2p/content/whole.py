@@ -22,6 +22,8 @@ class Holder(Protocol):
 
     def read_chunk(self, index: int) -> bytes: ...
 
+    def serve_chunk(self, index: int) -> bytes: ...
+
 
 class WholeFile:
     """A whole file on disk.
@@ -29,12 +31,20 @@ class WholeFile:
     Args:
         path: its data.
         record: its size and spans; the first span is the file itself.
+        hashed: this process has hashed its data.
     """
 
-    def __init__(self, path: Path, record: Record) -> None:
+    def __init__(self, path: Path, record: Record, *, hashed: bool) -> None:
         self.path = path
         self.record = record
         self.whole = record.spans[0]
+        self._hashed = bytearray([hashed]) * self.whole.count
+
+    def with_record(self, record: Record) -> "WholeFile":
+        """The same data, under more names."""
+        other = WholeFile(self.path, record, hashed=False)
+        other._hashed = self._hashed
+        return other
 
     @property
     def spans(self) -> list[Span]:
@@ -45,17 +55,25 @@ class WholeFile:
 
     def read_chunk(self, index: int) -> bytes:
         """Verified. Raises ContentCorrupt, or OSError (FileNotFoundError: collected meanwhile)."""
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            data = read_all(handle, chunk_length(index, self.record.size), index * CHUNK_SIZE)
-        finally:
-            os.close(handle)
+        data = self._read(index)
         if hashlib.sha256(data).digest() != self.whole.leaf(index):
             raise ContentCorrupt(
                 f"Chunk {index} of {self.path} is not what was written there.",
                 "It will be fetched again; check the disk if this repeats.",
             )
+        self._hashed[index] = True
         return data
+
+    def serve_chunk(self, index: int) -> bytes:
+        """Verified once. Raises as `read_chunk`."""
+        return self._read(index) if self._hashed[index] else self.read_chunk(index)
+
+    def _read(self, index: int) -> bytes:
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            return read_all(handle, chunk_length(index, self.record.size), index * CHUNK_SIZE)
+        finally:
+            os.close(handle)
 
 
 class _Reads(Protocol):

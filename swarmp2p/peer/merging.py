@@ -8,7 +8,7 @@ from typing import TypeVar
 import trio
 
 from swarmp2p.content.exchange import LiveObject
-from swarmp2p.content.interface import Part
+from swarmp2p.content.interface import Part, PartServesUnchecked
 from swarmp2p.content.unixfs import root, slice_digest
 from swarmp2p.core.actions import BuildRoot, FetchFile, FetchLeafList, FetchSlice, Keep, Merge, Verify
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, InvalidUpdate, SwarmError
@@ -236,11 +236,13 @@ class Merging:
     def _publish(self, key: Key, part: Part, chunks: range, own: set[int]) -> LiveObject:
         """Let others have the slice while it is merged."""
 
+        chunk = part.serve_chunk if isinstance(part, PartServesUnchecked) else part.read_chunk
+
         def read(index: int) -> bytes | None:
             if chunks.start + index not in own:
                 return None
             try:
-                return part.read_chunk(chunks.start + index)
+                return chunk(chunks.start + index)
             except (ContentUnavailable, ContentCorrupt):
                 return None
 

@@ -289,6 +289,7 @@ async def test_a_rotten_chunk_is_not_served_and_is_fetched_again(make: Make, nur
     with rotten.path(file.digest).open("r+b") as raw:
         raw.seek(3 * CHUNK_SIZE)
         raw.write(b"rot")
+    rotten = make("rotten")  # another process, begun after the disk had rotted
     mine = make("mine")
     peers = {ORIGIN: Server(rotten).serve}
     fetcher = Fetcher(mine, Memory(nursery, peers), limits=QUICK)
@@ -299,3 +300,23 @@ async def test_a_rotten_chunk_is_not_served_and_is_fetched_again(make: Make, nur
     await Fetcher(rotten, Memory(nursery, {ORIGIN: serve}), limits=QUICK).fetch_file(file.digest, file.size)
     await fetcher.fetch_file(file.digest, file.size)
     assert mine.read(file.digest) == rotten.read(file.digest) == DATA
+
+
+async def test_a_chunk_that_rots_while_it_is_served_makes_no_liar(make: Make, nursery: trio.Nursery) -> None:
+    """It was hashed when it came in, and is not hashed at each request; but when somebody finds it wrong."""
+    serve, file = holder(make("origin"))
+    rotten = make("rotten")
+    rotten.put(DATA)
+    with rotten.path(file.digest).open("r+b") as raw:
+        raw.seek(3 * CHUNK_SIZE)
+        raw.write(b"rot")
+    mine = make("mine")
+    fetcher = Fetcher(mine, Memory(nursery, {OTHER: Server(rotten).serve}), limits=QUICK)
+    with pytest.raises(ContentUnavailable, match="1 chunks"):
+        await fetcher.fetch_file(file.digest, file.size)
+    assert fetcher.distrusted() == set()
+    assert not rotten.has(file.digest)
+    assert rotten.begin(file.digest, file.size, file.leaf_list).missing() == [3]
+    fetcher = Fetcher(mine, Memory(nursery, {OTHER: Server(rotten).serve, ORIGIN: serve}), limits=QUICK)
+    await fetcher.fetch_file(file.digest, file.size)
+    assert mine.read(file.digest) == DATA

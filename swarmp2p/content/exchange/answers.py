@@ -11,7 +11,7 @@ from multiformats import CID
 
 from swarmp2p.content.exchange.live import Live, LiveObject
 from swarmp2p.content.exchange.requests import CHUNKS_HEADER, Request, What
-from swarmp2p.content.interface import ContentStore
+from swarmp2p.content.interface import ContentStore, ServesUnchecked
 from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, cid, leaf_at, parse_cid, root
 from swarmp2p.core.errors import ConfigError, ContentCorrupt, ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE, Digest
@@ -98,16 +98,17 @@ def _chunks(store: ContentStore, request: Request) -> Reply:
         stop += 1
     if stop == request.first:
         return NOT_FOUND
+    read = store.serve_chunk if isinstance(store, ServesUnchecked) and not request.recheck else store.read_chunk
     try:
-        chunks = [store.read_chunk(request.name, request.first)]
+        chunks = [read(request.name, request.first)]
         # Only the last chunk of an object can be shorter than the others.
-        last = len(store.read_chunk(request.name, total - 1)) if stop == total and stop - request.first > 1 else None
+        last = len(read(request.name, total - 1)) if stop == total and stop - request.first > 1 else None
     except (ContentUnavailable, ContentCorrupt):
         return NOT_FOUND
     except OSError as error:
         _log.error("cannot read chunk %d of %s: %s", request.first, request.name.hex(), error)
         return NOT_FOUND
-    rest = [partial(store.read_chunk, request.name, index) for index in range(request.first + 1, stop)]
+    rest = [partial(read, request.name, index) for index in range(request.first + 1, stop)]
     length = len(chunks[0]) + CHUNK_SIZE * len(rest)
     if last is not None:
         length += last - CHUNK_SIZE

@@ -188,6 +188,14 @@ class Lane:
                 yield Work(partial(self._pull.target.write_chunk, index, data))
             except ValueError as error:
                 raise ContentCorrupt(str(error)) from error
+            except ContentCorrupt:
+                # A disk may rot; a source that sends the same again, having looked, lies.
+                if request.recheck:
+                    raise
+                again = Outgoing(self._pull.target.object, What.CHUNKS, range(index, index + 1), recheck=True)
+                self._asked.append(again)
+                yield Send(again.head, self._limits.stall)
+                continue
             self._owed.discard(index)
             self.received += length
             self._pull.done(index)

@@ -6,7 +6,8 @@
     GET /swarmp2p/1/<name>/leaves              the leaf list of an object, 32 bytes a chunk
     GET /swarmp2p/1/<name>/held                which of its chunks are here: bit i of the body for chunk i
     GET /swarmp2p/1/<name>/chunks              with `Range: chunks=first-last`: these chunks, or the first few of them;
-                                               `Prefer: wait=s` (RFC 7240) waits for one that is in the making (live.py)
+                                               `Prefer: wait=s` (RFC 7240) waits for one that is in the making (live.py),
+                                               `Cache-Control: no-cache` has them compared with their hashes once more
 
 The first three are those of the IPFS trustless gateway (specs.ipfs.tech, http-gateways): any client of that gets files
 from here. An object is named by its digest in hexadecimal: a file, a file in parts, or a slice of a merged model (its leaf
@@ -70,6 +71,7 @@ class Request:
         whole: CAR: the whole file, and not its root alone.
         head_only: the method is HEAD.
         wait: seconds that the other side would wait for chunks in the making.
+        recheck: what came before was wrong: compare the chunks with their hashes before they are sent again.
     """
 
     what: What
@@ -80,6 +82,7 @@ class Request:
     whole: bool = True
     head_only: bool = False
     wait: float = 0.0
+    recheck: bool = False
 
 
 class Incoming:
@@ -118,7 +121,8 @@ class Incoming:
         wanted = ranges[0] if ranges else None
         if own := _OWN.fullmatch(path):
             asked = None if query else _own(bytes.fromhex(own[1]), What(own[2]), wanted, method == "HEAD")
-            return asked and replace(asked, wait=self._preferred_wait())
+            recheck = any(name == b"cache-control" and value == b"no-cache" for name, value in self._event.headers)
+            return asked and replace(asked, wait=self._preferred_wait(), recheck=recheck)
         if ipfs := _IPFS.fullmatch(path):
             accept = [value.decode("latin-1") for name, value in self._event.headers if name == b"accept"]
             return _of_gateway(ipfs[1], dict(parse_qsl(query)), accept, wanted, method == "HEAD")
@@ -209,15 +213,20 @@ class Outgoing:
         what: LEAVES, HELD or CHUNKS.
         run: the chunks asked for, with CHUNKS.
         wait: whole seconds to wait for them while they are in the making.
+        recheck: what came before was wrong.
     """
 
-    def __init__(self, name: Digest, what: What, run: range = range(0), wait: int = 0) -> None:
+    def __init__(
+        self, name: Digest, what: What, run: range = range(0), *, wait: int = 0, recheck: bool = False
+    ) -> None:
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         ranges = [("Range", f"chunks={run.start}-{run.stop - 1}")] if what is What.CHUNKS else []
         prefer = [("Prefer", f"wait={wait}")] if wait else []
+        cache = [("Cache-Control", "no-cache")] if recheck else []
         target = f"/swarmp2p/1/{name.hex()}/{what.value}"
-        request = h11.Request(method="GET", target=target, headers=[_HOST, *ranges, *prefer])
+        request = h11.Request(method="GET", target=target, headers=[_HOST, *ranges, *prefer, *cache])
         self.run = run
+        self.recheck = recheck
         self.head = (self._connection.send(request) or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
         """The request as bytes."""
 
