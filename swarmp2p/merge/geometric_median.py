@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from swarmp2p.merge.base import BaseRule, Block, RoundMerge
-from swarmp2p.merge.distances import SquaredDistance
+from swarmp2p.merge.distances import Doubles, SquaredDistance
 from swarmp2p.merge.floats import sum_of_products
 from swarmp2p.merge.kernels import KERNELS, MAX_WEIGHT, shares
 from swarmp2p.merge.parameters import Parameter
@@ -40,11 +40,12 @@ class GeometricMedian(BaseRule):
         return current
 
     def _squared_distances(self, merge: RoundMerge, current: Sequence[float]) -> list[float]:
-        distance, totals = SquaredDistance(), [0.0] * len(current)
+        distance, doubles, totals = SquaredDistance(), Doubles(len(current) + 1), [0.0] * len(current)
         for blocks in merge.float_blocks():
             for block in blocks:
                 sum_of_products(block.values, current, block.out, block.spare)
-                totals = [total + distance(each, block.out) for total, each in zip(totals, block.values, strict=True)]
+                *rows, middle = doubles([*block.values, block.out])
+                totals = [total + distance(row, middle) for total, row in zip(totals, rows, strict=True)]
         return totals
 
     def floats(self, block: Block) -> None:

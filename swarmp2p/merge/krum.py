@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from swarmp2p.merge.base import BaseRule, Block, RoundMerge
-from swarmp2p.merge.distances import SquaredDistance
+from swarmp2p.merge.distances import Doubles, SquaredDistance
 from swarmp2p.merge.kernels import KERNELS
 from swarmp2p.merge.parameters import Parameter
 
@@ -81,12 +81,13 @@ class MultiKrum(Krum):
 
 def _squared_distances(merge: RoundMerge) -> list[list[float]]:
     count = len(merge.inputs.updates)
-    squared, distance = [[0.0] * count for _ in range(count)], SquaredDistance()
+    squared, distance, doubles = [[0.0] * count for _ in range(count)], SquaredDistance(), Doubles(count)
     for blocks in merge.float_blocks():
         for block in blocks:
+            rows = doubles(block.values)
             for i in range(count):
                 for j in range(i):
-                    squared[i][j] += distance(block.values[i], block.values[j])
+                    squared[i][j] += distance(rows[i], rows[j])
     for i in range(count):
         for j in range(i):
             squared[j][i] = squared[i][j]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from swarmp2p.merge.base import BaseRule, Block, RoundMerge
-from swarmp2p.merge.distances import SquaredDistance
+from swarmp2p.merge.distances import Doubles, SquaredDistance
 from swarmp2p.merge.floats import limit
 from swarmp2p.merge.kernels import shares
 from swarmp2p.merge.parameters import Parameter
@@ -27,11 +27,12 @@ class NormClipping(BaseRule):
 
     def look(self, merge: RoundMerge) -> list[float]:
         """a_i min(1, norm / |x_i - h|), in Python's floats."""
-        distance, totals = SquaredDistance(), [0.0] * len(merge.inputs.updates)
+        count = len(merge.inputs.updates)
+        distance, doubles, totals = SquaredDistance(), Doubles(count + 1), [0.0] * count
         for blocks in merge.float_blocks():
             for block in blocks:
-                head = block.heads[0]
-                totals = [total + distance(each, head) for total, each in zip(totals, block.values, strict=True)]
+                *rows, head = doubles([*block.values, block.heads[0]])
+                totals = [total + distance(row, head) for total, row in zip(totals, rows, strict=True)]
         norm = self.number("norm")
         clipped = []
         for share, total in zip(shares(merge.inputs.weights), totals, strict=True):
