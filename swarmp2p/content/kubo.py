@@ -23,7 +23,7 @@ from swarmp2p.content.interface import Part
 from swarmp2p.content.kubo_api import KuboApi
 from swarmp2p.content.kubo_part import KuboPart
 from swarmp2p.content.record import Record, Span
-from swarmp2p.content.unixfs import HASH_SIZE, Hashed, chunk_count, cid, leaf_at, root
+from swarmp2p.content.unixfs import HASH_SIZE, Hashed, chunk_count, cid_text, leaf_at, root
 from swarmp2p.content.whole import WholePart, read_range
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, StoreUnreachable
 from swarmp2p.core.types import CHUNK_SIZE, Digest
@@ -91,7 +91,7 @@ class KuboStore:
             if path.suffix == ".gone":
                 if path.with_suffix("").exists():
                     path.unlink()
-            elif record is None or str(_cid(record)) not in pins:
+            elif record is None or _cid(record) not in pins:
                 _log.warning("the IPFS node does not pin %s any more; it will be fetched again", path.name)
                 path.unlink()
             else:
@@ -171,7 +171,7 @@ class KuboStore:
                     path.unlink()
                     continue
                 try:
-                    if self._api.unpin([str(_cid(record))], patience):
+                    if self._api.unpin([_cid(record)], patience):
                         self._api.remove_blocks(_blocks(record), patience)
                 except StoreUnreachable as error:
                     _log.warning("%s It still holds %s.", error, path.stem)
@@ -198,7 +198,7 @@ class KuboStore:
                 self._forget(digest)
             self._let_go(None)
             # A rotten block counts as there: the node would not write it again.
-            self._api.remove_blocks([str(cid(whole.leaf(index), 0))])
+            self._api.remove_blocks([cid_text(whole.leaf(index), 0)])
 
     # Whole files
 
@@ -337,7 +337,7 @@ class _Assembly(KuboPart):
 
 def _cid(record: Record) -> str:
     """As text."""
-    return str(cid(record.spans[0].name, record.size))
+    return cid_text(record.spans[0].name, record.size)
 
 
 def _blocks(record: Record) -> list[str]:
@@ -345,6 +345,6 @@ def _blocks(record: Record) -> list[str]:
     leaf_list = record.spans[0].leaf_list
     leaves = dict.fromkeys(leaf_at(leaf_list, i) for i in range(len(leaf_list) // HASH_SIZE))
     return [
-        *(str(cid(node, CHUNK_SIZE + 1)) for node in root(leaf_list, record.size).nodes),
-        *(str(cid(leaf, 0)) for leaf in leaves),
+        *(cid_text(node, CHUNK_SIZE + 1) for node in root(leaf_list, record.size).nodes),
+        *(cid_text(leaf, 0) for leaf in leaves),
     ]

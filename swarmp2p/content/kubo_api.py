@@ -21,7 +21,7 @@ import urllib3
 from ipfshttpclient import exceptions
 from ipfshttpclient.client import base
 
-from swarmp2p.content.unixfs import LINKS_PER_NODE, cid
+from swarmp2p.content.unixfs import LINKS_PER_NODE, cid_text
 from swarmp2p.core.errors import ConfigError, ContentCorrupt, QuotaExceeded, StoreUnreachable
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 
@@ -116,7 +116,7 @@ class KuboApi:
             ContentCorrupt: the node comes to another CID; what it made is not pinned.
             QuotaExceeded: no room on its disk.
         """
-        text = str(cid(digest, size))
+        text = cid_text(digest, size)
 
         def add(client: _Client) -> str:
             pinned = self._pin_name(client, text) is not None
@@ -174,7 +174,7 @@ class KuboApi:
 
         def get(client: _Client) -> bytes | None:
             try:
-                return bytes(client.block.get(str(cid(digest, 0)), offline=True))
+                return bytes(client.block.get(cid_text(digest, 0), offline=True))
             except exceptions.ErrorResponse as error:
                 if _NOT_THERE.search(str(error)):
                     return None

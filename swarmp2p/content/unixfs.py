@@ -6,6 +6,7 @@ of the leaves' sha2-256 hashes, 32 bytes a chunk; with the file's size it determ
 a file nor checking one needs more memory than its leaf list (128 KiB for 1 GiB).
 """
 
+import base64
 import hashlib
 import os
 from dataclasses import dataclass
@@ -190,6 +191,12 @@ def cid(digest: Digest, size: int) -> CID:
         size: bytes in the file.
     """
     return CID("base32", 1, "raw" if size <= CHUNK_SIZE else "dag-pb", ("sha2-256", digest))
+
+
+def cid_text(digest: Digest, size: int) -> str:
+    """`str(cid(digest, size))`, a hundred times faster: for each block of a file."""
+    binary = (_RAW_PREFIX if size <= CHUNK_SIZE else _DAG_PB_PREFIX) + digest
+    return "b" + base64.b32encode(binary).decode().rstrip("=").lower()
 
 
 def parse_cid(text: str | CID, size: int | None = None) -> Digest:

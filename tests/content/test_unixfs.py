@@ -17,6 +17,7 @@ from swarmp2p.content.unixfs import (
     chunk_count,
     chunk_length,
     cid,
+    cid_text,
     hash_bytes,
     hash_file,
     parse_cid,
@@ -75,6 +76,12 @@ def test_roots_agree_with_a_slow_reference(count: int, last: int, seed: bytes) -
 def test_a_leaf_list_of_another_length_is_refused(length: int) -> None:
     with pytest.raises(ContentCorrupt, match="2 chunks"):
         root(bytes(length), CHUNK_SIZE + 1)
+
+
+def test_a_cid_written_by_hand_is_the_same() -> None:
+    for size in (0, CHUNK_SIZE, CHUNK_SIZE + 1):
+        digest = hash_bytes(sample(size)).digest
+        assert cid_text(digest, size) == str(cid(digest, size))
 
 
 def test_a_cid_in_another_base_is_the_same() -> None:
