@@ -14,7 +14,7 @@ KUBO := .tools/bin/ipfs
 HELIA := interop/helia/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint unit contracts interop accept-loop accept-merge accept-control accept-content clean
+.PHONY: help .venv demo test lint unit contracts interop bench accept-loop accept-merge accept-control accept-content clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,10 @@ contracts: $(NODE) ## the contracts' tests, their format, and whether the shippe
 
 interop: $(VENV) $(NODE) $(GETH) $(KUBO) $(HELIA) ## against other programs: anvil, geth, Kubo, Helia
 	$(BIN)/python -m pytest interop $(ARGS)
+
+bench: $(VENV) $(NODE) ## how long a round takes, and transfers, e.g. make bench ARGS="--mib 10"
+	$(BIN)/python -m benchmarks.transfer
+	$(BIN)/python -m benchmarks.round $(ARGS)
 
 accept-loop: $(VENV) $(NODE) ## the long acceptance runs; takes hours on two cores
 	$(BIN)/python -m interop.accept_loop $(ARGS)

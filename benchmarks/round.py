@@ -142,7 +142,7 @@ async def on_anvil(block_time: float | None, work: Any) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.round", description=__doc__)
+    parser = argparse.ArgumentParser(prog="swarmp2p bench round", description=__doc__)
     parser.add_argument("--peers", type=int, default=4)
     parser.add_argument("--mib", type=float, default=100, help="size of the float32 model")
     parser.add_argument("--leaders", type=int, default=16, help="slices at most (1: star)")

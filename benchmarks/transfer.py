@@ -110,7 +110,7 @@ async def fetched(pins: Pins, endpoints: dict[Address, Endpoint], files: list[Ha
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.transfer", description=__doc__)
+    parser = argparse.ArgumentParser(prog="swarmp2p bench transfer", description=__doc__)
     parser.add_argument("--mib", type=int, default=200)
     parser.add_argument("--sources", type=int, default=4)
     parser.add_argument("--turns", type=int, default=5)

@@ -12,8 +12,8 @@ class _Lazy(click.Group):
     """Imports a command's module when it is called: the chain needs py-evm, a peer libp2p, `cid` neither."""
 
     COMMANDS = (
-        "agree", "audit", "balance", "chain", "cid", "claim", "demo", "found", "fund", "invite", "join", "key", "leave",
-        "meter", "prove", "refund", "rewards", "run", "stake", "status", "terms", "token", "transfer", "vote", "withdraw",
+        "agree", "audit", "balance", "bench", "chain", "cid", "claim", "demo", "found", "fund", "invite", "join", "key",
+        "leave", "meter", "prove", "refund", "rewards", "run", "stake", "status", "terms", "token", "transfer", "vote", "withdraw",
     )  # fmt: skip
 
     def list_commands(self, ctx: click.Context) -> list[str]:
