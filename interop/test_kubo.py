@@ -2,6 +2,8 @@
 
 import random
 import signal
+import subprocess
+import sys
 import threading
 from base64 import b32encode
 from collections.abc import Iterator
@@ -213,4 +215,63 @@ def test_a_restart_of_the_node_is_waited_for(tmp_path: Path, how: signal.Signals
         user.join(60)
         assert done == [pattern(SIZE, 6), hash_bytes(pattern(SIZE, 7)).digest]
         assert {str(cid(digest, SIZE)) for digest in store.digests()} <= pinned(own).keys()
+        store.close()
+
+
+WRITER = """
+import sys
+sys.path.insert(0, {root!r})
+from swarmp2p.content.kubo import KuboStore
+from swarmp2p.content.unixfs import hash_bytes
+from swarmp2p.core.types import CHUNK_SIZE
+from tests.content.wire import pattern
+store = KuboStore({folder!r}, {api!r})
+print("open", flush=True)
+for seed in range({first}, {first} + 1000):
+    data = pattern(2 * CHUNK_SIZE + seed, seed)
+    hashed = hash_bytes(data)
+    if seed % 2:
+        store.put(data)
+    else:
+        part = store.begin(hashed.digest, hashed.size, hashed.leaf_list)
+        for index in part.missing():
+            part.write_chunk(index, data[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE])
+        part.finish(hashed.digest)
+    print(hashed.digest.hex(), flush=True)
+    if seed % 7 == 6:
+        print("collecting", flush=True)
+        store.collect([hashed.digest])
+"""
+
+
+def test_a_peer_killed_at_any_instant_leaves_nothing_pinned_that_it_does_not_know(
+    node: KuboNode, tmp_path: Path
+) -> None:
+    """What put or finish had returned is pinned, and whole."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    names = {"root": str(Path(__file__).parents[1]), "folder": str(tmp_path), "api": node.api}
+    for attempt in range(5):
+        code = WRITER.format(first=1000 * attempt, **names)
+        writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        with writer.stdout as said:
+            assert said.readline() == "open\n"
+            lines = [said.readline().strip() for _ in range(chance.randint(1, 12))]
+            threading.Event().wait(chance.random() / 20)  # somewhere within the next file
+            writer.kill()
+            lines += said.read().split()
+        writer.wait()
+        kept = lines[len(lines) - 1 - lines[::-1].index("collecting") - 1 :] if "collecting" in lines else lines
+        promised = {bytes.fromhex(line) for line in kept if line not in ("collecting", "")}
+        store = KuboStore(tmp_path, node.api)
+        assert promised <= store.digests(), f"seed {seed}"
+        whole = {digest for digest in store.digests() if store.has(digest)}
+        assert promised <= whole
+        pins = {text for text, name in pinned(node).items() if name == "swarmp2p"}
+        assert pins == {str(cid(digest, store.size(digest))) for digest in whole}, f"seed {seed}"
+        for digest in promised:
+            assert hash_bytes(store.read(digest)).digest == digest
+        store.collect(())
         store.close()

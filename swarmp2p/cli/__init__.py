@@ -13,7 +13,8 @@ class _Lazy(click.Group):
 
     COMMANDS = (
         "agree", "audit", "balance", "bench", "chain", "cid", "claim", "demo", "found", "fund", "invite", "join", "key",
-        "leave", "meter", "prove", "refund", "rewards", "run", "stake", "status", "terms", "token", "transfer", "vote", "withdraw",
+        "leave", "meter", "prove", "refund", "rewards", "run", "stake", "status", "terms", "token", "transfer", "vote",
+        "withdraw",
     )  # fmt: skip
 
     def list_commands(self, ctx: click.Context) -> list[str]:
