@@ -78,6 +78,20 @@ async def test_the_root_block(store: ContentStore) -> None:
     assert (await ask(store, PATH, Accept="application/vnd.ipld.raw"))[1] == body
 
 
+async def test_every_block_by_its_cid(store: ContentStore) -> None:
+    """So that a client walks from the root to the leaves."""
+    nodes = root(FILE.leaf_list, FILE.size).nodes
+    leaves = [FILE.leaf_list[i : i + 32] for i in range(0, len(FILE.leaf_list), 32)]
+    for codec, digests in (("dag-pb", list(nodes)), ("raw", leaves)):
+        for digest in digests:
+            block = CID("base32", 1, codec, ("sha2-256", digest))
+            response, body = await ask(store, f"/ipfs/{block}?format=raw")
+            assert response.status_code == 200
+            assert hashlib.sha256(body).digest() == digest
+    unknown = CID("base32", 1, "raw", ("sha2-256", bytes(32)))
+    assert (await ask(store, f"/ipfs/{unknown}?format=raw"))[0].status_code == 404
+
+
 async def test_the_leaf_list_of_a_slice_is_a_raw_block(store: ContentStore) -> None:
     part = store.assemble("r1", len(DATA))
     part.write_chunk(0, DATA[:CHUNK_SIZE])

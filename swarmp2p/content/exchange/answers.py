@@ -1,14 +1,15 @@
 """Answers out of a content store. Everything here blocks."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import dag_cbor
 from multiformats import CID
 
+from swarmp2p.content.blocks import BlockIndex
 from swarmp2p.content.exchange.live import Live, LiveObject
 from swarmp2p.content.exchange.requests import CHUNKS_HEADER, Request, What
 from swarmp2p.content.interface import ContentStore, ServesUnchecked
@@ -40,30 +41,42 @@ NOT_FOUND = Reply(404)
 NOT_UNDERSTOOD = Reply(400)
 
 
-def reply(store: ContentStore, request: Request, live: Live) -> Reply:
-    """What a store has to say to a request; chunks in the making come from `live`."""
-    making = live.get(request.name, request.wait) if request.what is What.CHUNKS else None
-    if making is not None:
-        return _live_chunks(making, request)
-    match request.what:
-        case What.LEAVES:
-            return _leaves(store, request.name)
-        case What.HELD:
-            return _held(store, request.name)
-        case What.CHUNKS:
-            return _chunks(store, request)
-    try:
-        digest = parse_cid(request.cid)
-    except ConfigError:
-        return NOT_UNDERSTOOD
-    headers = (("X-Ipfs-Path", f"/ipfs/{request.cid}"), ("Etag", f'"{request.cid}.{request.what.value}"'))
-    match request.what:
-        case What.BLOCK:
-            return _block(store, digest, headers)
-        case What.CAR:
-            return _car(store, digest, request.whole, headers)
-        case _:
-            return _file(store, digest, request, headers)
+class Answers:
+    """What one peer has to say to requests.
+
+    Args:
+        store: files, whole and in parts, and slices.
+        live: chunks in the making.
+    """
+
+    def __init__(self, store: ContentStore, live: Live) -> None:
+        self._store = store
+        self._live = live
+        self._blocks = BlockIndex(store)
+
+    def reply(self, request: Request) -> Reply:
+        """The answer to one request; waits if the request says so."""
+        match request.what:
+            case What.LEAVES:
+                return _leaves(self._store, request.name)
+            case What.HELD:
+                return _held(self._store, request.name)
+            case What.CHUNKS:
+                making = self._live.get(request.name, request.wait)
+                return _chunks(self._store, request) if making is None else _live_chunks(making, request)
+        try:
+            digest = parse_cid(request.cid)
+        except ConfigError:
+            return NOT_UNDERSTOOD
+        headers = (("X-Ipfs-Path", f"/ipfs/{request.cid}"), ("Etag", f'"{request.cid}.{request.what.value}"'))
+        match request.what:
+            case What.BLOCK:
+                block = self._blocks.read(digest)
+                return NOT_FOUND if block is None else _sized(_RAW, (block,), len(block), *headers)
+            case What.CAR:
+                return _car(self._store, digest, request.whole, headers)
+            case _:
+                return _file(self._store, digest, request, headers)
 
 
 def _sized(
@@ -128,28 +141,6 @@ def _live_chunks(making: LiveObject, request: Request) -> Reply:
 # The trustless gateway
 
 
-def _block(store: ContentStore, digest: Digest, headers: tuple[tuple[str, str], ...]) -> Reply:
-    """A file's root, or any object of one chunk, by its name."""
-    try:
-        block = _root_block(store, digest)
-    except ContentUnavailable:
-        return NOT_FOUND
-    return _sized(_RAW, (block,), len(block), *headers)
-
-
-def _root_block(store: ContentStore, digest: Digest) -> bytes:
-    """The block of this digest: of a whole file the root, of a slice its leaf list."""
-    leaf_list = store.leaf_list(digest)
-    if leaf_list is not None and hashlib.sha256(leaf_list).digest() == digest:
-        return leaf_list
-    size = store.size(digest)
-    if size <= CHUNK_SIZE:
-        return store.read(digest)
-    if leaf_list is None:
-        raise ContentUnavailable(f"{digest.hex()} is not here.")
-    return root(leaf_list, size).nodes[digest]
-
-
 def _file(store: ContentStore, digest: Digest, request: Request, headers: tuple[tuple[str, str], ...]) -> Reply:
     try:
         size = store.size(digest)
@@ -175,14 +166,12 @@ def _car(store: ContentStore, digest: Digest, whole: bool, headers: tuple[tuple[
     if leaf_list is None:
         return NOT_FOUND
     top = cid(digest, size)
-    blocks = (
-        _all_blocks(store, digest, size, leaf_list) if whole else iter([(top, partial(_root_block, store, digest))])
-    )
+    blocks = _all_blocks(store, digest, size, leaf_list)
 
     def body() -> Iterator[Piece]:
         header = dag_cbor.encode({"roots": [top], "version": 1})
         yield _varint(len(header)) + header
-        for name, read in blocks:
+        for name, read in blocks if whole else islice(blocks, 1):
             yield partial(_section, name, read)
 
     return Reply(200, (("Content-Type", _CAR), *headers), None, body())

@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections import Counter
 
+from swarmp2p.content.exchange.answers import Answers
 from swarmp2p.content.exchange.effects import BadMessage, BlockingPipe
 from swarmp2p.content.exchange.live import Live
 from swarmp2p.content.exchange.offload import name_of
@@ -70,8 +71,9 @@ class Listener:
 
     def start(self, store: ContentStore, live: Live | None = None) -> None:
         """Serve this store, and what is in the making, from now on."""
+        answers = Answers(store, live or Live())
         for listening in self._listening:
-            self._spawn(self._accept, listening, store, live or Live())
+            self._spawn(self._accept, listening, answers)
 
     def keep(self, members: frozenset[Address]) -> None:
         """Hang up on all others."""
@@ -109,7 +111,7 @@ class Listener:
             self._threads.add(thread)
         thread.start()
 
-    def _accept(self, listening: socket.socket, store: ContentStore, live: Live) -> None:
+    def _accept(self, listening: socket.socket, answers: Answers) -> None:
         while not self._closed:
             try:
                 sock, _ = listening.accept()
@@ -125,9 +127,9 @@ class Listener:
             if full:
                 sock.close()
             else:
-                self._spawn(self._connection, sock, store, live)
+                self._spawn(self._connection, sock, answers)
 
-    def _connection(self, raw: socket.socket, store: ContentStore, live: Live) -> None:
+    def _connection(self, raw: socket.socket, answers: Answers) -> None:
         secure: ssl.SSLSocket | None = None
         try:
             tune(raw)
@@ -135,7 +137,7 @@ class Listener:
             secure = self._pins.context(server=True).wrap_socket(raw, server_side=True)
             member = self._admit(raw, secure)
             if member is not None:
-                self._serve(member, secure, store, live)
+                self._serve(member, secure, answers)
         except (OSError, ValueError) as error:  # ssl's errors are OSErrors, but for a few ValueErrors
             _log.debug("a TLS connection broke: %s", error)
         finally:
@@ -155,9 +157,9 @@ class Listener:
             self._sockets[secure] = member
             return member
 
-    def _serve(self, member: Address, secure: ssl.SSLSocket, store: ContentStore, live: Live) -> None:
+    def _serve(self, member: Address, secure: ssl.SSLSocket, answers: Answers) -> None:
         try:
-            BlockingPipe(secure).run(serve(store, self._limits, live, waits=True))
+            BlockingPipe(secure).run(serve(answers, self._limits, waits=True))
         except BadMessage as error:
             _log.warning("refused a TLS connection of %s: %s", name_of(member), error)
         except (ContentUnavailable, ContentCorrupt) as error:

@@ -5,6 +5,7 @@ from collections import Counter
 
 import trio
 
+from swarmp2p.content.exchange.answers import Answers
 from swarmp2p.content.exchange.effects import AsyncPipe, BadMessage
 from swarmp2p.content.exchange.live import Live
 from swarmp2p.content.exchange.offload import BROKEN, Offload, close_stream, name_of, threads
@@ -35,8 +36,7 @@ class Server:
         live: Live | None = None,
         offload: Offload | None = None,
     ) -> None:
-        self._live = live or Live()
-        self._store = store
+        self._answers = Answers(store, live or Live())
         self._limits = limits or ServerLimits()
         self._offload = offload or threads(8)
         self._streams: Counter[Address] = Counter()
@@ -48,7 +48,7 @@ class Server:
         try:
             if self._streams[peer] > self._limits.connections_per_peer:
                 raise BadMessage(f"more than {self._limits.connections_per_peer} streams at once")
-            await AsyncPipe(stream, self._offload).run(serve(self._store, self._limits, self._live, waits=False))
+            await AsyncPipe(stream, self._offload).run(serve(self._answers, self._limits, waits=False))
         except BadMessage as error:
             _log.warning("refused a content stream of %s: %s", name_of(peer), error)
         except trio.TooSlowError:

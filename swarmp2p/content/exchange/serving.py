@@ -4,11 +4,9 @@ import logging
 from dataclasses import dataclass, replace
 from functools import partial
 
-from swarmp2p.content.exchange.answers import NOT_UNDERSTOOD, Reply, reply
+from swarmp2p.content.exchange.answers import NOT_UNDERSTOOD, Answers, Reply
 from swarmp2p.content.exchange.effects import Conversation, ReadHead, Send, Work
-from swarmp2p.content.exchange.live import Live
 from swarmp2p.content.exchange.requests import MAX_HEAD, Incoming
-from swarmp2p.content.interface import ContentStore
 
 _log = logging.getLogger(__name__)
 
@@ -30,11 +28,10 @@ class ServerLimits:
     connections: int = 512
 
 
-def serve(store: ContentStore, limits: ServerLimits, live: Live, *, waits: bool) -> Conversation[None]:
+def serve(answers: Answers, limits: ServerLimits, *, waits: bool) -> Conversation[None]:
     """Answer requests until the other side ends the connection.
 
     Args:
-        live: what is in the making.
         waits: whether an answer may be put off until a chunk is made; it takes a thread up.
 
     Raises:
@@ -49,7 +46,7 @@ def serve(store: ContentStore, limits: ServerLimits, live: Live, *, waits: bool)
         request = incoming.understood()
         if request is not None and request.wait and not waits:
             request = replace(request, wait=0.0)
-        answer: Reply = NOT_UNDERSTOOD if request is None else (yield Work(partial(reply, store, request, live)))
+        answer: Reply = NOT_UNDERSTOOD if request is None else (yield Work(partial(answers.reply, request)))
         yield Send(incoming.answer(answer.status, answer.length, answer.headers), limits.send)
         if request is None or not request.head_only:
             for piece in answer.body:
