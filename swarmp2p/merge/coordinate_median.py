@@ -19,13 +19,7 @@ class CoordinateMedian(BaseRule):
 
     def floats(self, block: Block) -> None:
         """See `BaseRule.floats`."""
-        count = len(block.values)
-        middle = order_statistics(block.values, {(count - 1) // 2, count // 2}, block.spare)
-        if len(middle) == 1:
-            np.copyto(block.out, middle[0])
-        else:
-            np.add(middle[0], middle[1], out=block.out)
-            np.multiply(block.out, block.out.dtype.type(0.5), out=block.out)
+        middle_of(block)
 
     def integers(self, block: Block) -> None:
         """See `BaseRule.integers`."""
@@ -33,3 +27,14 @@ class CoordinateMedian(BaseRule):
         rows = [values.copy() for values in block.values]
         middle = order_statistics(rows, {(count - 1) // 2, count // 2}, rows[0].copy())
         KERNELS[block.dtype][1](middle, [1] * len(middle), block.out)
+
+
+def middle_of(block: Block) -> None:
+    """Writes the median of a block's floats to its `out`; spoils its values."""
+    count = len(block.values)
+    middle = order_statistics(block.values, {(count - 1) // 2, count // 2}, block.spare)
+    if len(middle) == 1:
+        np.copyto(block.out, middle[0])
+    else:
+        np.add(middle[0], middle[1], out=block.out)
+        np.multiply(block.out, block.out.dtype.type(0.5), out=block.out)

@@ -49,3 +49,9 @@ class Doubles:
         for row, values in zip(wide, rows, strict=True):
             np.copyto(row, values)
         return wide
+
+    def another(self, values: Elements) -> Elements:
+        """One more row, in the last of the memory."""
+        row = self._rows[-1, : values.size]
+        np.copyto(row, values)
+        return row

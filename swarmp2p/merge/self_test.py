@@ -57,7 +57,7 @@ RULE_DIGESTS: dict[str, str] = {
     "fedadam/1;beta1=0.9;beta2=0.99;rate=0.01;tau=0.001;wire=int8": "a01c7bb823515ed643f4668d5ddab2c5",
     "fedavgm/1;momentum=0.9;rate=1.0;wire=bf16": "d3431c26ff7a5b136dbad8706c1656a5",
     "fedyogi/1;beta1=0.9;beta2=0.99;rate=0.01;tau=0.001;wire=f16": "8f866d9c13f1d5454aeca49a46599e06",
-    "geometric_median/1;iterations=8;nu=1e-06": "ed373e2aba65fb402606acd2c0876229",
+    "geometric_median/1;iterations=8;nu=1e-06": "0bb09139dfec1e0f60ab01e4063e75a8",
     "krum/1;f=1;wire=int8": "ac77495cff58673f86a7e86b1d1c72c9",
     "multi_krum/1;f=1;wire=bf16": "401746d90aa084db9c7170f4236a2f04",
     "norm_clipping/1;norm=1.0;wire=f16": "98916d4a6296b87f18a2b731b5bc4ab8",

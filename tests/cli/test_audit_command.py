@@ -85,6 +85,7 @@ def test_a_deep_audit_makes_every_merge_again(ended: Ended) -> None:
             "recomputed_slices": [0, 1],
             "recomputed": True,
             "updates_missing": [],
+            "earlier_models_missing": [],
         }
         assert len(each["signers"]) == 2
     assert "merged again to the same CID" in ended.deep().output

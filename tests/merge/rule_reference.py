@@ -113,8 +113,8 @@ def geometric_shares(
     a: Arithmetic, vectors: Sequence[Column], weights: Sequence[int], iterations: int, nu: float
 ) -> list[float]:
     ours = now = shares_of(weights)
-    for _ in range(iterations):
-        z = [a.mean(xs, now) for xs in columns(vectors)]
+    for iteration in range(iterations):
+        z = [a.mean(xs, now) for xs in columns(vectors)] if iteration else coordinate_median(a, vectors)
         pulls = [share / max(nu, math.sqrt(squared(x, z))) for share, x in zip(ours, vectors, strict=True)]
         total = 0.0
         for pull in pulls:
