@@ -15,6 +15,7 @@ from swarmp2p.control.manifest_file import load_manifest
 from swarmp2p.core.errors import BallotRefused, ConfigError, SwarmWaiting
 from swarmp2p.home import CONTENT_FOLDER, KEY_FILE
 from swarmp2p.identity import Key, load_key, save_key
+from swarmp2p.merge.tensors import read_weights
 from swarmp2p.testing.local_swarm import chain_process
 from tests.control.test_manifest import MINIMAL
 
@@ -147,3 +148,32 @@ def test_papers_are_waited_for(founders: Founders, tmp_path: Path) -> None:
     said = run("vote", "sign", founders.manifest, waiting.partition(":")[0], *home).output
     assert said == f"Signed: {told}; 2 signature(s) now.\n"
     assert run("vote", "list", founders.manifest, "--wait", "0", *home, fails=True).exit_code == 1
+
+
+def test_a_merge_rule_is_written_in_full_and_agreed_on(founders: Founders, tmp_path: Path) -> None:
+    """Both founders derive the same first model, with the rule's state, from the file that they have."""
+    merge = '[merge]\nrule = "fedadam;wire=int8;rate=0.1"\napply = "elastic;alpha=0.25"\n'
+    draft = (founders.folder / "draft.toml").read_text()
+    (tmp_path / "terms.md").write_text(TERMS)
+    (tmp_path / "genesis.safetensors").write_bytes((founders.folder / "genesis.safetensors").read_bytes())
+    (tmp_path / "draft.toml").write_text(f"{draft}\n{merge}")
+    agreement = str(tmp_path / "bob.json")
+    shown = run(
+        "agree", str(tmp_path / "draft.toml"), "--home", founders.home("bob"), "--out", agreement, "--yes"
+    ).output
+    run("found", str(tmp_path / "draft.toml"), "--home", founders.home("alice"), "--agreement", agreement)
+    manifest = load_manifest(tmp_path / "swarm.toml")
+    rule = "fedadam/1;beta1=0.9;beta2=0.99;rate=0.1;tau=0.001;wire=int8"
+    assert (manifest.rule, manifest.apply) == (rule, "elastic/1;alpha=0.25")
+    assert f"merged by {rule}\n" in shown
+    assert f"updates     {manifest.update_size:,} bytes each" in shown
+    assert "applied     by elastic/1;alpha=0.25" in shown
+    for name in NAMES:
+        kept = read_weights(founders.folder / name / CONTENT_FOLDER / "objects" / manifest.genesis.hex())
+        assert set(kept) == {"w", "w:m", "w:v"}
+    other = ["--home", founders.home("alice"), "--out", str(tmp_path / "other.toml")]
+    for rule, problem in (("fedadam;rate=11", "rate=11 is not possible"), ("krum;f=3", "needs 9 updates")):
+        (tmp_path / "bad.toml").write_text(f'{draft}\n[merge]\nrule = "{rule}"\n')
+        error = run("found", str(tmp_path / "bad.toml"), *other, fails=True).exception
+        assert isinstance(error, ConfigError)
+        assert problem in str(error)
