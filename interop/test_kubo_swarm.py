@@ -1,22 +1,24 @@
 """A swarm of peers with IPFS nodes and without: `swarmp2p run`, a process each, beside a real Kubo for two of them."""
 
 import contextlib
+import json
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import trio
 
 from interop.kubo_node import KuboNode, kubo_node, needs_kubo
 from interop.mean_learner import genesis
-from interop.organisations import Organisation
+from interop.organisations import Organisation, swarmp2p
 from swarmp2p.control.contract import SwarmContract
 from swarmp2p.control.manifest_file import load_manifest
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.types import Phase
 from swarmp2p.core.view import View
 from swarmp2p.identity import Key
-from swarmp2p.testing.local_swarm import LocalSwarm, local_swarm
+from swarmp2p.testing.local_swarm import LOCAL_KNOBS, LocalSwarm, local_swarm
 
 pytestmark = needs_kubo
 
@@ -66,7 +68,8 @@ def check_swarm_with_dying_nodes(folder: Path, phase: Phase, how: signal.Signals
     """Both nodes are ended in this way, in this phase of a round, and started again."""
     with contextlib.ExitStack() as stack:
         nodes = {name: stack.enter_context(kubo_node(folder / f"kubo-{name}")) for name in WITH_KUBO}
-        swarm = stack.enter_context(local_swarm(genesis(), NAMES, rounds=ROUNDS, folder=folder / "swarm"))
+        knobs = replace(LOCAL_KNOBS, keep_rounds=ROUNDS)
+        swarm = stack.enter_context(local_swarm(genesis(), NAMES, rounds=ROUNDS, folder=folder / "swarm", knobs=knobs))
         running = stack.enter_context(peers(swarm, nodes))
         seen = wait_for(swarm, phase, KILLED_IN)
         assert (seen.round, seen.phase) == (KILLED_IN, phase)
@@ -75,6 +78,15 @@ def check_swarm_with_dying_nodes(folder: Path, phase: Phase, how: signal.Signals
         for node in nodes.values():
             node.start()
         check_ended(swarm, running, nodes)
+        for name, node in nodes.items():
+            audit = swarmp2p(
+                "audit", swarm.manifest, "--deep", "--home", swarm.home(name), "--ipfs", node.api, "--json"
+            )
+            report = json.loads(audit)
+            assert report["fits"]
+            contents = [each["content"] for each in report["rounds"]]
+            assert all(content["merged_held"] for content in contents), "in the node"
+            assert any(content["recomputed_slices"] for content in contents), audit
 
 
 def check_ended(swarm: LocalSwarm, running: dict[str, Organisation], nodes: dict[str, KuboNode]) -> None:

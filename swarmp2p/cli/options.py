@@ -27,7 +27,16 @@ csv_option = click.option(
     metavar="FILE",
     help="Write a table to FILE instead; - is the standard output.",
 )
+ipfs_option = click.option(
+    "--ipfs", metavar="MULTIADDR", help="API of the IPFS node (Kubo) that holds the models: /ip4/127.0.0.1/tcp/5001."
+)
 manifest_argument = click.argument("manifest", type=click.Path(dir_okay=False, path_type=Path))
+
+
+def ipfs_auth() -> tuple[str, str] | None:
+    """User and password of the IPFS node's API, from the environment: a command line is for all to see."""
+    user, colon, password = os.environ.get("SWARMP2P_IPFS_AUTH", "").partition(":")
+    return (user, password) if colon else None
 
 
 class AmountType(click.ParamType[int]):

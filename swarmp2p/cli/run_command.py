@@ -11,7 +11,7 @@ from typing import Any
 import click
 import trio
 
-from swarmp2p.cli.options import home_option, json_option, manifest_argument
+from swarmp2p.cli.options import home_option, ipfs_auth, ipfs_option, json_option, manifest_argument
 from swarmp2p.core.errors import ConfigError
 
 
@@ -23,7 +23,7 @@ from swarmp2p.core.errors import ConfigError
 @click.option("--invitation", type=click.Path(dir_okay=False, path_type=Path), help="Enrol with it, if need be.")
 @click.option("--weight", type=click.IntRange(1), help="Weight in the merge.  [default: LEARNER.weight]")
 @click.option("--sync-interval", type=click.IntRange(1), help="Local batches between two merges.")
-@click.option("--ipfs", metavar="MULTIADDR", help="API of an IPFS node (Kubo) that is to hold the models.")
+@ipfs_option
 @click.option("--visitors", type=click.IntRange(0), help="IPFS nodes, no members, that may fetch merged models.")
 @click.option("--export", type=click.Path(dir_okay=False, path_type=Path), help="At the end, write the best model.")
 @json_option
@@ -46,8 +46,7 @@ def command(
     and set_weights(weights). MODULE is looked for in the current folder first. The run ends when the swarm has stopped;
     Ctrl-C ends it earlier, and the same command carries on.
 
-    With --ipfs, give the API's address (/ip4/127.0.0.1/tcp/5001), and where it asks for a user and a password, put
-    USER:PASSWORD into the environment as SWARMP2P_IPFS_AUTH.
+    Where the API of --ipfs asks for a user and a password, put USER:PASSWORD into the environment as SWARMP2P_IPFS_AUTH.
     """
     made = load_learner(learner)
     declared = weight if weight is not None else getattr(made, "weight", None)
@@ -87,12 +86,6 @@ def command(
                 say(as_json, "exported", path=str(export))
 
     trio.run(take_part)
-
-
-def ipfs_auth() -> tuple[str, str] | None:
-    """User and password of the IPFS node's API, from the environment: a command line is for all to see."""
-    user, colon, password = os.environ.get("SWARMP2P_IPFS_AUTH", "").partition(":")
-    return (user, password) if colon else None
 
 
 def say(as_json: bool, kind: str, **data: Any) -> None:

@@ -30,6 +30,8 @@ from swarmp2p.core.types import CHUNK_SIZE, Digest
 
 _log = logging.getLogger(__name__)
 
+RECORDS = "kubo"
+"""The folder of the records."""
 START_PATIENCE = 5.0
 """Seconds for which a node that does not answer is asked when the store is opened: it may be an address mistyped."""
 
@@ -61,7 +63,7 @@ class KuboStore:
         patience: float = 30.0,
     ) -> None:
         self._folder = Path(folder)
-        self._records, self._copies = self._folder / "kubo", self._folder / "copies"
+        self._records, self._copies = self._folder / RECORDS, self._folder / "copies"
         self._files: dict[Digest, Record] = {}
         self._places: dict[Digest, list[tuple[Digest, Span]]] = {}
         self._became: dict[str, Digest] = {}
