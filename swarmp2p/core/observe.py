@@ -15,6 +15,7 @@ def observe(view: View, store: Store, config: Config, now: float) -> None:
         store.stopped_seen = now
     if view.phase is not Phase.STOPPED:
         store.stopped_seen = None
+    _take_head_round(view, store)
     if view.head in store.held or view.head == store.applied:
         store.head_missing = None
     elif store.head_missing is None or store.head_missing[0] != view.head:
@@ -31,6 +32,16 @@ def observe(view: View, store: Store, config: Config, now: float) -> None:
     if view.k and all(claimed(current, excluded, slice_, config.q) for slice_ in range(view.k)):
         current.claimed_at.setdefault(excluded, now)
     _take_covers(view, current, config, now)
+
+
+def _take_head_round(view: View, store: Store) -> None:
+    """A merge may come out as the model that it began from. It is applied and trained from all the same: else all would offer
+    their old updates again, and the swarm run through its rounds without training."""
+    if store.head_round is not None and store.head_round != view.head_round and store.applied == view.head:
+        store.applied = None
+        if store.update is not None and store.update.base == view.head:
+            store.update = None
+    store.head_round = view.head_round
 
 
 def _take_covers(view: View, current: RoundStore, config: Config, now: float) -> None:

@@ -187,3 +187,5 @@ class Store:
     stopped_seen: float | None = None
     head_missing: tuple[Digest, float] | None = None
     """The head that is not held, and since when it has been missing, on the own clock."""
+    head_round: int | None = None
+    """Round of the last head that was seen."""

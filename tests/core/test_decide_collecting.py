@@ -74,7 +74,7 @@ def test_an_update_is_sent_with_the_report_on_the_head_until_the_chain_has_it() 
 def test_a_report_on_another_head_or_on_the_genesis_stays_at_home() -> None:
     store = a_store(update=own_update(), report=replace(REPORT, head=b"x" * 32))
     assert of(SendUpdate, wanted(collecting(), store)) == [SendUpdate(3, update_of(0), 5, 0, ReportFlag(0))]
-    store.report = REPORT
+    store = a_store(update=own_update(), report=REPORT)
     assert of(SendUpdate, wanted(collecting(head_round=0), store)) == [SendUpdate(3, update_of(0), 5, 0, ReportFlag(0))]
 
 
@@ -218,3 +218,20 @@ def test_updates_of_long_ago_are_not_kept() -> None:
     view = collecting(round=5, members=(member(0, last_round=4), member(1, last_round=4), member(2, last_round=4), old))
     (keep,) = of(Keep, wanted(view, a_store()))
     assert keep.digests == {HEAD, update_of(0), update_of(1), update_of(2)}
+
+
+def test_a_merge_that_changes_nothing_is_applied_and_trained_from_again() -> None:
+    store = a_store(update=own_update())
+    assert of(SendUpdate, wanted(collecting(), store))
+    view = collecting(head_round=3, round=4)
+    actions = wanted(view, store)
+    assert of(Apply, actions) == [Apply(HEAD, 3)]
+    assert not of(SendUpdate, actions)
+    store.applied = HEAD
+    assert of(Train, wanted(view, store)) == [Train(HEAD)]
+
+
+def test_after_an_abort_the_same_update_is_offered_again() -> None:
+    store = a_store(update=own_update())
+    assert of(SendUpdate, wanted(collecting(), store))
+    assert of(SendUpdate, wanted(collecting(round=4), store))
