@@ -8,7 +8,7 @@ that sums in an order of NumPy's own (sum, mean, dot, matmul, einsum).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import IO, Any, ClassVar
@@ -140,15 +140,18 @@ class BaseRule(ABC):
         """See `Rule.update_schema`."""
         return self.wire.schema(self.weights_schema(model))
 
-    def update_chunks(self, model: Schema, chunk_index: int) -> set[int]:
+    def update_chunks(self, model: Schema, chunks: Iterable[int]) -> set[int]:
         """See `Rule.update_chunks`."""
         update = self.update_schema(model)
         if self.WHOLE_VECTOR:
             return set(range(update.chunks))
+        if update == model:
+            return set(chunks)
         found: set[int] = set()
-        for run in chunk_runs(model, chunk_index):
-            for part in self.weight_parts(run.parts):
-                found |= chunks_of(spans(update, self.wire.sources(update, part)))
+        for chunk_index in chunks:
+            for run in chunk_runs(model, chunk_index):
+                for part in self.weight_parts(run.parts):
+                    found |= chunks_of(spans(update, self.wire.sources(update, part)))
         return found
 
     def begin(self, inputs: RoundInputs) -> "RoundMerge":

@@ -6,7 +6,7 @@ that fits `Rule`, and its line in `swarmp2p/merge/registry.py`.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -160,8 +160,8 @@ class Rule(Protocol):
         """The updates, from the swarm's models."""
         ...
 
-    def update_chunks(self, model: Schema, chunk_index: int) -> set[int]:
-        """The chunks of every update that a chunk of the merged model is made of."""
+    def update_chunks(self, model: Schema, chunks: Iterable[int]) -> set[int]:
+        """The chunks of every update that these chunks of the merged model are made of."""
         ...
 
     def begin(self, inputs: RoundInputs) -> Merge:

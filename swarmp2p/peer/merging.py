@@ -265,7 +265,7 @@ class Merging:
         included = [member for member in current.members if not action.excluded >> member.index & 1]
         members = sorted(included, key=lambda member: member.address)
         model, update = await ctx.schema(), await ctx.update_schema()
-        wanted = {each for chunk in todo for each in ctx.rule.update_chunks(model, chunk)}
+        wanted = await self._thread(partial(ctx.rule.update_chunks, model, todo))
         heads = await self._heads(action.round)
         reader = Inputs(ctx.content, update, ctx.manifest.max_abs, ctx.fetcher.arrived)
         weights = [member.weight for member in members]

@@ -53,7 +53,7 @@ class Prefetch:
                 part = await trio.to_thread.run_sync(ctx.content.begin, member.digest, size, leaf_list)
                 target = await trio.to_thread.run_sync(part.target, 0, leaf_list, member.digest)
                 schema = await ctx.schema()
-                chunks = {each for chunk in self._guess() for each in ctx.rule.update_chunks(schema, chunk)}
+                chunks = await trio.to_thread.run_sync(ctx.rule.update_chunks, schema, self._guess())
                 for first, end in stretches(chunks):
                     await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member.address])
         except SwarmError as error:

@@ -22,6 +22,8 @@ RESIDUAL_FILE = "residual.safetensors"
 """In the home: what the last update's compression left out, which goes with the next one."""
 MICRO = 1_000_000
 """Metrics travel as fixed-point integers with 6 decimals."""
+LARGEST = 2**63 - 1
+"""Of such an integer: the contract has int64."""
 
 
 class Training:
@@ -82,7 +84,8 @@ class Training:
             return
         if not math.isfinite(metric):
             raise LearnerFailed(f"evaluate() returned {metric}.", "It has to return a finite number, or None.")
-        fixed = round(metric * MICRO)
+        # A model that a liar has moved far away may have a loss that no int64 holds: it counts as the worst that one does.
+        fixed = max(-LARGEST, min(LARGEST, round(metric * MICRO)))
         best = await trio.to_thread.run_sync(journal.best_metric)
         rule = self._ctx.manifest.metric
         sign = 1 if rule.maximize else -1

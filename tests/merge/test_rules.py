@@ -132,7 +132,7 @@ def _alone(
     rule: Rule, model: Schema, files: Sequence[bytes], weights: Sequence[int], heads: Sequence[bytes], index: int
 ) -> bytes:
     """One chunk, where of the updates only those chunks are there that the rule asks for."""
-    wanted = rule.update_chunks(model, index)
+    wanted = rule.update_chunks(model, [index])
     size = rule.update_schema(model).size
     holed = [bytearray(size) for _ in files]
     for hole, file in zip(holed, files, strict=True):

@@ -260,3 +260,36 @@ async def test_which_models_the_merge_of_a_round_reads(tmp_path: Path) -> None:
                     if view.round == view.head_round + 1:
                         assert await peer._ctx.earlier_heads(view.round) == [models[-1], models[-2]]
         assert seen[-1] == 5
+
+
+class Liar(Drift):
+    """Sends 1e20 in every element of whatever it has trained."""
+
+    def get_weights(self) -> Mapping[str, Any]:
+        return {**self.weights, "mean": np.full(SIZE, 1e20, np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "withstands"),
+    [
+        ("weighted_mean", False),
+        ("coordinate_median", True),
+        ("trimmed_mean", True),
+        ("geometric_median", True),
+        ("krum", True),
+        ("multi_krum", True),
+        ("geometric_median;wire=bf16", True),
+        ("trimmed_mean;wire=int8", True),
+    ],
+)
+async def test_one_liar_among_five(tmp_path: Path, rule: str, withstands: bool) -> None:
+    learners = {name: Drift(1.0 + number / 10) for number, name in enumerate(NAMES)} | {"erin": Liar(1.0)}
+    async with open_memory_swarm(
+        start(), NAMES, rounds=3, folder=tmp_path, seed=SEED, rule=rule, min_updates=5
+    ) as swarm:
+        with trio.fail_after(60):
+            await run_all(swarm, learners)
+        swarm.stores["alice"].export(swarm.chain.model.state().head, tmp_path / "head.safetensors")
+    mean = read_weights(tmp_path / "head.safetensors")["mean"]
+    # Three times half-way from 0 to numbers from 1.0 to 1.3.
+    assert (0.8 < mean[-1] < 1.2 and abs(mean[0]) < 0.2) == withstands
