@@ -122,8 +122,14 @@ async def open_bitswap(
         offload: how blocking calls run; tests with a fake clock run them inline.
     """
     async with trio.open_nursery() as nursery:
-        yield Bitswap(nursery, BlockIndex(store), network, may_have, limits or BitswapLimits(), offload or threads(4))
-        nursery.cancel_scope.cancel()
+        bitswap = Bitswap(
+            nursery, BlockIndex(store), network, may_have, limits or BitswapLimits(), offload or threads(4)
+        )
+        try:
+            yield bitswap
+        finally:
+            bitswap.over = True
+            nursery.cancel_scope.cancel()
 
 
 class Bitswap:
@@ -148,6 +154,8 @@ class Bitswap:
         self._waits: defaultdict[Digest, list[_Wait]] = defaultdict(list)
         self.sent = 0
         """Bytes of blocks sent."""
+        self.over = False
+        """Streams may still come in, and are closed."""
 
     # What comes in
 
@@ -179,7 +187,7 @@ class Bitswap:
         while True:
             with trio.fail_after(self.limits.idle):
                 message = await reader.read()
-            if message is None:
+            if message is None or self.over:
                 return
             self._note_wants(peer, state, message)
             for cid, have in message.presences:

@@ -139,6 +139,43 @@ async def test_nodes_that_have_parts_are_joined(memory: Memory, autojump_clock: 
     assert sink.read(hashed.digest) == data
 
 
+async def test_a_node_that_dies_in_the_middle_is_replaced(
+    memory: Memory, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It goes without a word after some chunks; what it owed comes from the other."""
+    data = pattern(40 * CHUNK_SIZE)
+    mortal, other, sink = memory(), memory(), memory()
+    hashed = mortal.put(data)
+    other.put(data)
+    life = trio.CancelScope()
+    read, served = mortal.read_chunk, 0
+
+    def read_and_die(name: Digest, index: int) -> bytes:
+        nonlocal served
+        served += 1
+        if served == 5:
+            life.cancel()
+        return read(name, index)
+
+    mortal.read_chunk = read_and_die  # type: ignore[method-assign]
+    limits = BitswapLimits(batch=CHUNK_SIZE)
+    async with web(other, sink, limits=limits) as (made, nodes), trio.open_nursery() as nursery:
+
+        async def live(task_status: trio.TaskStatus[None]) -> None:
+            with life:
+                async with open_bitswap(mortal, made.network("m"), limits=limits, offload=inline) as node:
+                    made.nodes["m"] = node
+                    task_status.started()
+                    await trio.sleep_forever()
+
+        await nursery.start(live)
+        await BitswapFetcher(nodes[1], sink, offload=inline).fetch(cid(hashed.digest, len(data)), ["m", "0"])
+        assert served == 5
+        assert made.nodes["m"].sent < 6 * CHUNK_SIZE
+        assert nodes[0].sent >= 35 * CHUNK_SIZE
+    assert sink.read(hashed.digest) == data
+
+
 async def test_what_nobody_has_is_unavailable(memory: Memory, autojump_clock: trio.testing.MockClock) -> None:
     hashed = hash_bytes(pattern(SIZE))
     async with web(memory(), memory()) as (_, nodes):
