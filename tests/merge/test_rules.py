@@ -3,7 +3,8 @@
 import io
 import json
 import random
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Callable, Sequence
 from itertools import permutations, product
 from typing import Any
 
@@ -19,7 +20,7 @@ from swarmp2p.merge.floats import FLOATS
 from swarmp2p.merge.kernels import KERNELS
 from swarmp2p.merge.network import network, order_statistics
 from swarmp2p.merge.registry import RULES, rule_from_draft, rule_from_id
-from swarmp2p.merge.rule import ANY_LEADERS, Rule
+from swarmp2p.merge.rule import ANY_LEADERS, RoundInputs, Rule
 from swarmp2p.merge.validate import check_chunk
 from swarmp2p.merge.wire import WIRES
 from tests.merge import rule_reference
@@ -464,6 +465,33 @@ def test_names_that_a_rule_or_wire_needs() -> None:
         assert "Rename" in caught.value.mend
     with pytest.raises(SchemaMismatch, match="moments"):
         rule_from_draft("fedyogi").check_schema(canonical_schema([("w", "F32", (3,))]))
+
+
+@pytest.mark.parametrize("text", ["weighted_mean", "multi_krum", "geometric_median;wire=bf16", "fedadam;wire=int8"])
+def test_memory_does_not_grow_with_the_model(text: str) -> None:
+    """Updates and earlier models are made chunk by chunk as they are asked for, so what is held is the merge's own."""
+    rule = rule_from_draft(text)
+    unit = np.random.default_rng(1).normal(size=CHUNK_SIZE // 4).astype(np.float32).tobytes()
+
+    def made(schema: Schema) -> Callable[[int], bytes]:
+        return lambda index: unit[: schema.chunk_size(index)]
+
+    def peak(chunks: int) -> int:
+        model = rule.model_schema(canonical_schema([("w", "F32", (chunks * CHUNK_SIZE // 4,))]))
+        update = rule.update_schema(model)
+        inputs = RoundInputs(model, [made(update)] * 4, [1, 2, 3, 4], [made(model)] * rule.heads)
+        buffer = bytearray(CHUNK_SIZE)
+        tracemalloc.start()
+        merge = rule.begin(inputs)
+        for index in range(model.chunks):
+            merge.chunk(index, buffer)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    few = peak(4)
+    assert few < 40 * CHUNK_SIZE
+    assert peak(40) < few + CHUNK_SIZE
 
 
 def test_no_input_is_written_to_or_kept() -> None:
