@@ -313,7 +313,10 @@ class EmbeddedStore:
         places = self._places.get(name)
         if not places:
             return None
-        bits = bytearray(-(-places[0][1].count // 8))
+        count = places[0][1].count
+        if any(isinstance(holder, WholeFile) for holder, _ in places):
+            return ((1 << count) - 1).to_bytes(-(-count // 8), "little")
+        bits = bytearray(-(-count // 8))
         for holder, span in places:
             for index in range(span.count):
                 if holder.holds(span, index):

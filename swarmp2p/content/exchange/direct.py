@@ -43,6 +43,7 @@ class SocketLink:
 
     async def run(self, conversation: Conversation[_T]) -> _T:
         def talk() -> _T:
+            self._talking = True
             try:
                 return self._pipe.run(conversation)
             except BaseException as error:
@@ -55,7 +56,6 @@ class SocketLink:
                 if self._broken:
                     self.sock.close()
 
-        self._talking = True
         try:
             return await trio.to_thread.run_sync(talk, limiter=self._owner.threads, abandon_on_cancel=True)
         except BaseException:
@@ -72,8 +72,9 @@ class SocketLink:
 
     def alive(self) -> bool:
         """Whether the other side has neither closed it nor said anything unasked."""
-        readable, _, _ = select.select([self.sock], [], [], 0)
-        return not readable
+        poll = select.poll()  # and not select, which ends at 1024 descriptors
+        poll.register(self.sock, select.POLLIN)
+        return not poll.poll(0)
 
 
 class TlsLinks:

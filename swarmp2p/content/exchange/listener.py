@@ -6,6 +6,8 @@ import socket
 import ssl
 import threading
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 from swarmp2p.content.exchange.answers import Answers
 from swarmp2p.content.exchange.effects import BadMessage, BlockingPipe
@@ -23,6 +25,8 @@ HANDSHAKE_TIMEOUT = 5.0
 HANDSHAKES = 32
 """Strangers that may be at it at once."""
 BACKLOG = 64
+ACCEPT_PAUSE = 0.1
+"""Seconds after a connection could not be accepted."""
 
 
 def tune(sock: socket.socket) -> None:
@@ -55,7 +59,7 @@ class Listener:
         self._pins = pins
         self._limits = limits or ServerLimits()
         self._lock = threading.Lock()
-        self._closed = False
+        self._closing = threading.Event()
         self._threads: set[threading.Thread] = set()
         self._sockets: dict[socket.socket, Address | None] = {}
         self._listening: list[socket.socket] = []
@@ -73,7 +77,7 @@ class Listener:
         """Serve this store, and what is in the making, from now on."""
         answers = Answers(store, live or Live())
         for listening in self._listening:
-            self._spawn(self._accept, listening, answers)
+            self._spawn(partial(self._accept, listening, answers))
 
     def keep(self, members: frozenset[Address]) -> None:
         """Hang up on all others."""
@@ -85,7 +89,7 @@ class Listener:
     def close(self) -> None:
         """Hang up on everybody, and return when no thread is left. Idempotent."""
         with self._lock:
-            self._closed = True
+            self._closing.set()
             sockets, threads = list(self._sockets), list(self._threads)
         for listening in self._listening:
             hang_up(listening)
@@ -96,38 +100,48 @@ class Listener:
         for listening in self._listening:
             listening.close()
 
-    def _spawn(self, work: object, *args: object) -> None:
+    def _spawn(self, work: Callable[[], None]) -> bool:
+        """Run it in a thread; False if there is none to be had, or no use for one any more."""
+
         def run() -> None:
             try:
-                work(*args)  # type: ignore[operator]
+                work()
             finally:
                 with self._lock:
                     self._threads.discard(thread)
 
         thread = threading.Thread(target=run, name="swarmp2p-tls", daemon=True)
         with self._lock:
-            if self._closed:
-                return
+            if self._closing.is_set():
+                return False
+            try:
+                thread.start()
+            except RuntimeError as error:
+                _log.warning("cannot serve a connection: %s", error)
+                return False
             self._threads.add(thread)
-        thread.start()
+        return True
 
     def _accept(self, listening: socket.socket, answers: Answers) -> None:
-        while not self._closed:
+        while not self._closing.is_set():
             try:
                 sock, _ = listening.accept()
             except OSError as error:
-                if not self._closed:
+                # Out of descriptors, say: some come back when connections end.
+                if not self._closing.wait(ACCEPT_PAUSE):
                     _log.warning("cannot accept a connection: %s", error)
                 continue
             with self._lock:
                 strangers = sum(member is None for member in self._sockets.values())
-                full = self._closed or strangers >= HANDSHAKES or len(self._sockets) >= self._limits.connections
+                full = (
+                    self._closing.is_set() or strangers >= HANDSHAKES or len(self._sockets) >= self._limits.connections
+                )
                 if not full:
                     self._sockets[sock] = None
-            if full:
+            if full or not self._spawn(partial(self._connection, sock, answers)):
+                with self._lock:
+                    self._sockets.pop(sock, None)
                 sock.close()
-            else:
-                self._spawn(self._connection, sock, answers)
 
     def _connection(self, raw: socket.socket, answers: Answers) -> None:
         secure: ssl.SSLSocket | None = None
@@ -152,7 +166,7 @@ class Listener:
         with self._lock:
             self._sockets.pop(raw, None)
             held = Counter(self._sockets.values())[member]
-            if member is None or self._closed or held >= self._limits.connections_per_peer:
+            if member is None or self._closing.is_set() or held >= self._limits.connections_per_peer:
                 return None
             self._sockets[secure] = member
             return member
