@@ -218,6 +218,27 @@ def test_a_restart_of_the_node_is_waited_for(tmp_path: Path, how: signal.Signals
         store.close()
 
 
+def test_a_node_that_adds_files_in_another_way_by_itself_makes_our_cids_too(tmp_path: Path) -> None:
+    """Users choose import profiles, and Kubo's own defaults change."""
+    other = KuboNode(tmp_path / "repo")
+    other.configure("Import.CidVersion", 1)
+    other.configure("Import.UnixFSRawLeaves", False)
+    other.configure("Import.UnixFSChunker", "size-1048576")
+    other.configure("Import.UnixFSFileMaxLinks", 1024)
+    other.configure("Import.HashFunction", "sha2-512")
+    other.start()
+    try:
+        data = pattern(180 * CHUNK_SIZE)
+        text = str(cid(hash_bytes(data).digest, len(data)))
+        assert other("add", "--only-hash", "-Q", data=data) != text, "it would"
+        store = KuboStore(tmp_path / "content", other.api)
+        store.put(data)
+        assert pinned(other)[text] == "swarmp2p"
+        store.close()
+    finally:
+        other.stop()
+
+
 WRITER = """
 import sys
 sys.path.insert(0, {root!r})
