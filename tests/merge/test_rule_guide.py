@@ -44,6 +44,11 @@ def test_it_has_an_id_and_does_what_it_says(lookahead: Rule) -> None:
     assert list(merged_values(rule_from_draft("lookahead;alpha=0.25"), vectors, [1, 3], [head])) == [0.625, 3.25]
 
 
+def test_it_passes_the_checks_as_the_guide_calls_them(lookahead: Rule) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    exec(compile(code, "docs/merge-rules.md", "exec"), {})
+
+
 @pytest.mark.parametrize("wire", sorted(WIRES))
 def test_it_goes_with_every_wire_and_any_number_of_leaders(lookahead: Rule, wire: str) -> None:
     rule, model = rule_from_draft(f"lookahead;wire={wire}"), canonical_schema(MIXED)
