@@ -17,7 +17,8 @@ from swarmp2p.merge.rule import ANY_LEADERS, Rule
 from swarmp2p.merge.wire import WIRES
 from tests.merge.files import begin, merge_file
 from tests.merge.noise_files import file_with
-from tests.merge.test_rules import MIXED, merged_values
+from tests.merge.test_rule_definitions import merged_values
+from tests.merge.test_rules import MIXED
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "merge-rules.md").read_text(encoding="utf-8")
 
