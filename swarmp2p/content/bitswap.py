@@ -361,6 +361,7 @@ class Bitswap:
     def _answer(self, wants: Sequence[Want], only: Collection[Digest] | None) -> "_Answers":
         """Answers to the first of these wants, until a message is full. Blocking."""
         answers, room = _Answers(), self.limits.batch
+        self._blocks.refresh()
         for want in wants:
             if room <= 0:
                 break

@@ -19,8 +19,8 @@ _T = TypeVar("_T")
 class BlockIndex:
     """Finds blocks in any `ContentStore`. Blocking, thread-safe.
 
-    It knows the leaves by heart, about 200 bytes each (1 MB for a file of 1 GiB), and makes itself anew of the store's
-    files whenever it is asked for what it does not know; the bytes stay in the store.
+    It knows the leaves by heart, about 200 bytes each (1 MB for a file of 1 GiB), as of the last `refresh`; the bytes stay
+    in the store.
 
     Args:
         store: read, never written.
@@ -42,9 +42,6 @@ class BlockIndex:
             only: files whose blocks may be given; None: all.
         """
         found = self._find(digest, only)
-        if found is None:
-            self._refresh()
-            found = self._find(digest, only)
         if found is None and only is None:
             # The leaf list of a slice is a block under the slice's digest (docs/protocol.md, section 5).
             leaf_list = self._store.leaf_list(digest)
@@ -54,8 +51,6 @@ class BlockIndex:
 
     def has(self, digest: Digest, only: Collection[Digest] | None = None) -> bool:
         """Whether `read` would give a block, as far as is known without reading it."""
-        if not self._places(digest, only):
-            self._refresh()
         places = self._places(digest, only)
         return any(index is None or self._holds(file, index) for file, index in places)
 
@@ -67,6 +62,8 @@ class BlockIndex:
         return [place for place in places if only is None or place[0] in only]
 
     def _holds(self, file: Digest, index: int) -> bool:
+        if self._store.has(file):
+            return True
         held = self._store.held(file)
         return held is not None and bool(held[index // 8] >> index % 8 & 1)
 
@@ -87,7 +84,8 @@ class BlockIndex:
                 _log.error("cannot read chunk %d of %s: %s", index, file.hex(), error)
         return None
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Take note of files that came or went since the last time."""
         files = {digest: self._store.has(digest) for digest in self._store.digests()}
         with self._lock:
             if files == self._files:

@@ -294,6 +294,32 @@ async def test_blocks_are_answered_by_cid_of_either_version_and_presences_by_wha
         )
 
 
+async def test_files_come_grow_become_whole_and_go(memory: Memory) -> None:
+    store = memory()
+    data = pattern(2 * CHUNK_SIZE)
+    hashed = hash_bytes(data)
+    first, second = (cid_bytes(RAW, hashed.leaf_list[at : at + HASH_SIZE]) for at in (0, HASH_SIZE))
+    node = cid_bytes(DAG_PB, hashed.digest)
+
+    async with talk(store) as other:
+
+        async def held() -> list[bool]:
+            await other.say(Message(tuple(Want(each, have=True) for each in (first, second, node))))
+            found = dict((await other.hear()).presences)
+            return [found[each] for each in (first, second, node)]
+
+        assert await held() == [False, False, False]
+        part = store.begin(hashed.digest, hashed.size, hashed.leaf_list)
+        assert await held() == [False, False, False]
+        part.write_chunk(0, data[:CHUNK_SIZE])
+        assert await held() == [True, False, False]
+        part.write_chunk(1, data[CHUNK_SIZE:])
+        part.finish(hashed.digest)
+        assert await held() == [True, True, True]
+        store.collect(())
+        assert await held() == [False, False, False]
+
+
 async def test_the_leaf_list_of_a_slice_is_a_block_too(memory: Memory) -> None:
     store = memory()
     part = store.assemble("a", 2 * CHUNK_SIZE)
