@@ -37,8 +37,12 @@ class Timed:
 
     seconds: float
     """Until the last of them held the merged model."""
+    cpu: float
+    """Computed by all peers together until they held it."""
     steps: dict[str, list[float]] = field(default_factory=dict)
     """When each peer came to each step."""
+    cpu_steps: dict[str, list[float]] = field(default_factory=dict)
+    """What each had computed until then."""
 
 
 class Peers:
@@ -47,6 +51,7 @@ class Peers:
     def __init__(self, swarm: LocalSwarm, names: list[str], mib: float) -> None:
         self._changed = threading.Condition()
         self._ready: dict[str, int] = dict.fromkeys(names, 0)
+        self._cpu: dict[str, float] = {}
         self._events: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         self._dead: list[str] = []
         self._processes = {}
@@ -69,7 +74,7 @@ class Peers:
             said = json.loads(line)
             with self._changed:
                 if "ready" in said:
-                    self._ready[name] = said["ready"]
+                    self._ready[name], self._cpu[name] = said["ready"], said["cpu"]
                 else:
                     self._events[name].append(said)
                 self._changed.notify_all()
@@ -96,15 +101,20 @@ class Peers:
         self._wait(f"round {number}", lambda: all(self._held(name, number) for name in self._events))
         with self._changed:
             steps: dict[str, list[float]] = defaultdict(list)
-            for events in self._events.values():
+            cpu_steps: dict[str, list[float]] = defaultdict(list)
+            for name, events in self._events.items():
                 for event in events:
                     kind = f"{event['event']} {event['phase']}" if "phase" in event else event["event"]
                     steps[kind].append(round(event["at"] - start, 4))
-            held = max(self._held(name, number) or 0.0 for name in self._events)
-        return Timed(held - start, dict(steps))
+                    if "cpu" in event:
+                        cpu_steps[kind].append(round(event["cpu"] - self._cpu[name], 4))
+            ends = {name: self._held(name, number) or {} for name in self._events}
+            cpu = sum(end["cpu"] - self._cpu[name] for name, end in ends.items())
+        return Timed(max(end["at"] for end in ends.values()) - start, cpu, dict(steps), dict(cpu_steps))
 
-    def _held(self, name: str, number: int) -> float | None:
-        found = [each["at"] for each in self._events[name] if each["event"] == "held" and each["round"] == number]
+    def _held(self, name: str, number: int) -> dict[str, Any] | None:
+        """What the peer told when it held the merge of this round."""
+        found = [each for each in self._events[name] if each["event"] == "held" and each["round"] == number]
         return found[0] if found else None
 
     def close(self) -> None:
@@ -161,9 +171,13 @@ def main() -> None:
     seconds = sorted(each.seconds for each in timed)
     print(f"{args.peers} peers, {args.mib:g} MiB, f = {args.f}: median {statistics.median(seconds):.2f} s", end=" ")
     print(f"({seconds[0]:.2f} to {seconds[-1]:.2f} in {len(seconds)} rounds)")
-    print("steps of the last round, first and last peer, in seconds from the start:")
+    print(f"computing of all peers together: {statistics.median(each.cpu for each in timed):.2f} s")
+    print(
+        "steps of the last round, in seconds from the start: first and last peer, and the median of what they computed:"
+    )
     for kind, at in sorted(timed[-1].steps.items(), key=lambda item: min(item[1])):
-        print(f"  {kind:20s} {min(at):7.3f} {max(at):7.3f}")
+        cpu = timed[-1].cpu_steps.get(kind)
+        print(f"  {kind:20s} {min(at):7.3f} {max(at):7.3f}", f"{statistics.median(cpu):7.3f}" if cpu else "")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One peer of `benchmarks.round`: its learner holds tensors of a given size, and waits at each interval to be told to go on.
 
 Talks to its parent in JSON lines: {"ready": n} before each round, to be answered by a line; {"event": kind, "at": seconds}.
+Both say with "cpu" how many seconds the process has computed so far.
 """
 
 import json
@@ -39,7 +40,7 @@ class HeldTensors:
     def train(self, interval: int) -> None:
         self._rounds += 1
         self._weights["layer000"] += np.float32(1)  # else the merge would be the model that it began from
-        say(ready=self._rounds)
+        say(ready=self._rounds, cpu=time.process_time())
         sys.stdin.readline()
 
     def evaluate(self) -> float | None:
@@ -67,7 +68,8 @@ async def main() -> None:
 
         async def tell() -> None:
             async for event in peer.events():
-                say(event=event.kind, round=event.round, at=event.time + offset, **_short(event.data))
+                at = event.time + offset
+                say(event=event.kind, round=event.round, at=at, cpu=time.process_time(), **_short(event.data))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell)
