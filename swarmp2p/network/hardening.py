@@ -65,6 +65,7 @@ class Gate:
         self.is_connected: Callable[[ID], bool] = lambda peer_id: False
         self.refused = 0
         self._visitors: dict[ID, float] = {}
+        """Until when each counts as one although it is not connected yet, by trio's clock."""
 
     def is_member(self, peer_id: ID) -> bool:
         """Whether this PeerID is a member's."""
@@ -77,18 +78,21 @@ class Gate:
 
     def _let_in(self, peer_id: ID) -> bool:
         """The same of one that knocks: it becomes a visitor if there is room."""
-        if self.admits(peer_id):
+        if self.is_member(peer_id) or peer_id in self.guests:
             return True
         now = trio.current_time()
         self._visitors = {
-            known: since
-            for known, since in self._visitors.items()
-            if self.is_connected(known) or now < since + ENTERING
+            known: until for known, until in self._visitors.items() if self.is_connected(known) or now < until
         }
-        if len(self._visitors) >= self.most_visitors:
+        if peer_id not in self._visitors and len(self._visitors) >= self.most_visitors:
             return False
-        self._visitors[peer_id] = now
+        self._visitors[peer_id] = now + ENTERING
         return True
+
+    def entered(self, peer_id: ID) -> None:
+        """A node has its connection: if it is a visitor, it is one for as long as it has."""
+        if peer_id in self._visitors:
+            self._visitors[peer_id] = 0.0
 
     def guard(self, upgrader: Any) -> None:
         """Put the gate behind the security handshake, in both directions."""

@@ -90,6 +90,8 @@ class Libp2pHost:
 
     def connection_changed(self, peer_id: ID) -> None:
         """A connection came or went; one whose handshake was under way when the members changed goes again."""
+        if self._network.get_connections(peer_id):
+            self._gate.entered(peer_id)
         if not self._gate.admits(peer_id) and self._network.get_connections(peer_id):
             self._nursery.start_soon(self._cut, peer_id)
         self._bootstrap.connection_changed()

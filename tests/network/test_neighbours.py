@@ -72,6 +72,17 @@ async def test_a_stranger_is_let_in_only_where_visitors_are_and_as_many_as_there
             await t.neighbours.visit(a.multiaddrs()[0])
 
 
+async def test_when_a_visitor_leaves_another_may_come() -> None:
+    async with members() as (a, _), host("t") as t:
+        a.neighbours.admit_visitors(1)
+        async with host("s") as s:
+            await s.neighbours.visit(a.multiaddrs()[0])
+            await heard(await s.neighbours.open_stream(a.peer_id, OPEN))
+        await a.wait_disconnected(s.address)
+        await t.neighbours.visit(a.multiaddrs()[0])
+        assert await heard(await t.neighbours.open_stream(a.peer_id, OPEN)) == f"hello {t.peer_id}".encode()
+
+
 async def test_a_visitor_gets_no_protocol_of_members() -> None:
     async with members() as (a, b), host("s") as s:
         served: list[Address] = []
