@@ -1,7 +1,9 @@
 """A running peer and nodes that are no members: what they get of it by Bitswap, and what it fetches from them."""
 
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ import trio
 
 from swarmp2p import ConfigError, SwarmPeer
 from swarmp2p.content.embedded import EmbeddedStore
+from swarmp2p.content.kubo import KuboStore
 from swarmp2p.content.unixfs import cid, hash_file
-from swarmp2p.core.errors import ContentUnavailable, PeerUnreachable
+from swarmp2p.core.errors import ContentUnavailable, PeerUnreachable, StoreUnreachable
 from swarmp2p.identity import Key
 from swarmp2p.network.host import open_host
 from swarmp2p.peer.ipfs import open_ipfs
@@ -83,5 +86,28 @@ def test_without_visitors_a_stranger_is_not_let_in(tmp_path: Path) -> None:
                 with pytest.raises(PeerUnreachable):
                     await link.fetch(peer.head, peer.multiaddrs[0])
             store.close()
+
+        trio.run(_bounded, main)
+
+
+def test_without_its_ipfs_node_a_peer_does_not_open_and_says_what_to_do(tmp_path: Path) -> None:
+    with local_swarm({"mean": np.zeros(3, np.float32)}, ["alice"], rounds=1, folder=tmp_path / "swarm") as swarm:
+
+        async def main() -> None:
+            with socket.socket() as nobody:
+                nobody.bind(("127.0.0.1", 0))
+                api = f"/ip4/127.0.0.1/tcp/{nobody.getsockname()[1]}"
+                content = partial(KuboStore, api=api, patience=0.0)
+                options = swarm.options("alice")
+                with pytest.raises(StoreUnreachable, match=r"does not answer.*ipfs daemon"):
+                    async with SwarmPeer.open(
+                        swarm.manifest, learner=Average(1.0), weight=10, content=content, **options
+                    ):
+                        raise AssertionError("it opened")
+            # The home is free again, with all that was in it.
+            async with SwarmPeer.open(swarm.manifest, learner=Average(1.0), weight=10, **options) as peer:
+                async for _ in peer.rounds():
+                    pass
+                assert peer.result.rounds == 1
 
         trio.run(_bounded, main)
