@@ -71,12 +71,19 @@ class Answers:
         headers = (("X-Ipfs-Path", f"/ipfs/{request.cid}"), ("Etag", f'"{request.cid}.{request.what.value}"'))
         match request.what:
             case What.BLOCK:
-                block = self._blocks.read(digest)
+                block = self._block(digest)
                 return NOT_FOUND if block is None else _sized(_RAW, (block,), len(block), *headers)
             case What.CAR:
                 return _car(self._store, digest, request.whole, headers)
             case _:
                 return _file(self._store, digest, request, headers)
+
+    def _block(self, digest: Digest) -> bytes | None:
+        block = self._blocks.read(digest)
+        if block is None:
+            self._blocks.refresh()  # it may be of a file that came since
+            block = self._blocks.read(digest)
+        return block
 
 
 def _sized(
