@@ -63,16 +63,16 @@ class Following:
         async with trio.open_nursery() as nursery:
             while True:
                 changed = self._ctx.change()
-                wanted = self._wanted() if self._ctx.tls is not None else {}
+                wanted, current = (self._wanted() if self._ctx.tls is not None else {}), self._ctx.store.round
                 inputs = {key[0] for key in wanted}
                 for key, old in list(self._follows.items()):
                     if key[0] not in inputs:
                         old.scope.cancel()
                         del self._follows[key]
                 for key, leader in wanted.items():
-                    if key not in self._follows:
+                    if key not in self._follows and current is not None:
                         self._follows[key] = _Follow()
-                        nursery.start_soon(self._follow, key, leader, self._follows[key])
+                        nursery.start_soon(self._follow, key, current, leader, self._follows[key])
                 await changed.wait()
 
     def _wanted(self) -> dict[Key, Address]:
@@ -92,13 +92,10 @@ class Following:
                 found[view.inputs, excluded, slice_] = leader.address
         return found
 
-    async def _follow(self, key: Key, leader: Address, follow: _Follow) -> None:
-        ctx, (inputs, excluded, slice_) = self._ctx, key
-        current = ctx.store.round
+    async def _follow(self, key: Key, current: RoundStore, leader: Address, follow: _Follow) -> None:
+        ctx, (_, excluded, slice_) = self._ctx, key
         try:
-            if current is None or current.inputs != inputs:
-                return
-            chunks = chunk_range(slice_, ctx.view.k, ctx.config.chunks)
+            chunks = chunk_range(slice_, current.k, ctx.config.chunks)
             name = assembly_name(current, excluded)
             with follow.scope, unwrapped():
                 part = await trio.to_thread.run_sync(ctx.content.assemble, name, ctx.config.size)

@@ -111,6 +111,18 @@ async def test_a_leader_that_stops_or_goes_leaves_what_came(join: Join) -> None:
     links.close()
 
 
+@pytest.mark.parametrize("length", [0, 1, CHUNK_SIZE - 1])
+async def test_a_leader_that_sends_chunks_of_another_length_is_a_liar(join: Join, length: int) -> None:
+    leader, mine = join("leader"), join("mine")
+    leader.live.publish(NAME, LiveObject(TOTAL, lambda index: bytes(length)))
+    links = mine.links_to(leader)
+    fetcher = Fetcher(mine.store, Nowhere(leader), direct=links)
+    part = mine.store.assemble("r1", len(DATA))
+    assert await fetcher.follow(NAME, TOTAL, leader.address, part.write_chunk) == 0
+    assert fetcher.distrusted() == {leader.address}
+    links.close()
+
+
 def test_what_a_leader_made_up_is_fetched_again_once_the_slice_is_claimed(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path)
     part = store.assemble("r1", len(DATA))

@@ -66,14 +66,14 @@ def leaf_list_of(
 
 
 def follow(
-    name: Digest, total: int, take: Callable[[int, memoryview], None], already: int, stall: float
+    name: Digest, total: int, take: Callable[[int, memoryview], object], already: int, stall: float
 ) -> Conversation[int]:
     """Take the chunks of an object in the making, one after the other as they become ready.
 
     Args:
         name: as in live.py.
         total: chunks in it.
-        take: blocking; called with each chunk's index and bytes, unverified.
+        take: blocking; called with each chunk's index and bytes, unverified; ValueError: none of this length fits there.
         already: chunks at its beginning that are here.
         stall: seconds without a chunk after which it is given up.
 
@@ -99,7 +99,10 @@ def follow(
             raise BadMessage(f"chunks {answer.first} to {answer.last} of {answer.total} where {here} was asked for")
         data = buffer[: answer.length]
         yield Fill(data, stall)
-        yield Work(partial(take, here, data))
+        try:
+            yield Work(partial(take, here, data))
+        except ValueError as error:
+            raise BadMessage(str(error)) from error
         here += 1
     return here
 

@@ -260,6 +260,18 @@ class BlockingPipe:
 
     def _do(self, effect: Effect) -> Any:
         match effect:
+            case Work(call):
+                return call()
+            case Pause(signal, timeout):
+                signal.wait(timeout)
+                return None
+        try:
+            return self._transfer(effect)
+        except ValueError as error:  # what ssl raises of a socket that another thread has closed
+            raise ConnectionError(str(error)) from error
+
+    def _transfer(self, effect: Send | Fill | ReadHead) -> bytes | None:
+        match effect:
             case Send(data, timeout):
                 self._socket.settimeout(timeout)
                 self._socket.sendall(data)
@@ -267,10 +279,6 @@ class BlockingPipe:
                 self._fill(view, timeout)
             case ReadHead(limit, timeout):
                 return self._head(limit, timeout)
-            case Work(call):
-                return call()
-            case Pause(signal, timeout):
-                signal.wait(timeout)
         return None
 
     def _fill(self, view: memoryview, timeout: float) -> None:

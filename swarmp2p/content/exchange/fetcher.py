@@ -136,7 +136,7 @@ class Fetcher:
                 event.set()
 
     async def follow(
-        self, name: Digest, total: int, peer: Address, take: Callable[[int, memoryview], None], already: int = 0
+        self, name: Digest, total: int, peer: Address, take: Callable[[int, memoryview], object], already: int = 0
     ) -> int:
         """Take the chunks of an object in the making from the peer that makes it (live.py); over a direct connection only,
         since waiting takes one up. Never raises for what the peer does.
