@@ -273,6 +273,7 @@ def test_a_peer_killed_at_any_instant_leaves_nothing_pinned_that_it_does_not_kno
     print(f"seed {seed}")
     chance = random.Random(seed)
     names = {"root": str(Path(__file__).parents[1]), "folder": str(tmp_path), "api": node.api}
+    before = set(pinned(node))  # by stores of other folders
     for attempt in range(5):
         code = WRITER.format(first=1000 * attempt, **names)
         writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -291,7 +292,7 @@ def test_a_peer_killed_at_any_instant_leaves_nothing_pinned_that_it_does_not_kno
         whole = {digest for digest in store.digests() if store.has(digest)}
         assert promised <= whole
         pins = {text for text, name in pinned(node).items() if name == "swarmp2p"}
-        assert pins == {str(cid(digest, store.size(digest))) for digest in whole}, f"seed {seed}"
+        assert pins - before == {str(cid(digest, store.size(digest))) for digest in whole}, f"seed {seed}"
         for digest in promised:
             assert hash_bytes(store.read(digest)).digest == digest
         store.collect(())
