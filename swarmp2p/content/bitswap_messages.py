@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from swarmp2p.content.interface import Stream
-from swarmp2p.content.unixfs import HASH_SIZE
+from swarmp2p.content.unixfs import HASH_SIZE, varint
 from swarmp2p.core.types import Digest
 
 BITSWAP_PROTOCOL = "/ipfs/bitswap/1.2.0"
@@ -93,16 +93,6 @@ def digest_in(cid: bytes) -> tuple[int, Digest] | None:
 
 
 # Protobuf
-
-
-def varint(value: int) -> bytes:
-    """An unsigned varint."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def read_varint(data: bytes | bytearray | memoryview, at: int) -> tuple[int, int]:

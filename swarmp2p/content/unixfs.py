@@ -166,7 +166,8 @@ def encode_node(children: list[_Subtree]) -> bytes:
     return bytes(out + _bytes_field(1, unixfs))
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """An unsigned varint (LEB128), as protobuf, CARs and Bitswap write numbers."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -176,11 +177,11 @@ def _varint(value: int) -> bytes:
 
 
 def _int_field(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
+    return varint(number << 3) + varint(value)
 
 
 def _bytes_field(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
+    return varint(number << 3 | 2) + varint(len(value)) + value
 
 
 def cid(digest: Digest, size: int) -> CID:

@@ -21,12 +21,11 @@ from swarmp2p.content.bitswap_messages import (
     Want,
     cid_bytes,
     encode,
-    varint,
 )
 from swarmp2p.content.embedded import EmbeddedStore
 from swarmp2p.content.exchange.offload import inline
 from swarmp2p.content.interface import ContentStore, Stream
-from swarmp2p.content.unixfs import HASH_SIZE, cid, hash_bytes, root
+from swarmp2p.content.unixfs import HASH_SIZE, cid, hash_bytes, root, varint
 from swarmp2p.core.errors import ConfigError, ContentCorrupt, ContentUnavailable, PeerUnreachable, QuotaExceeded
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 from swarmp2p.testing.memory_content import MemoryStore

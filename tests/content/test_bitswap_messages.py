@@ -23,9 +23,8 @@ from swarmp2p.content.bitswap_messages import (
     digest_in,
     encode,
     read_varint,
-    varint,
 )
-from swarmp2p.content.unixfs import hash_bytes, root
+from swarmp2p.content.unixfs import hash_bytes, root, varint
 from swarmp2p.core.errors import ContentCorrupt
 from swarmp2p.core.types import CHUNK_SIZE
 from tests.content.wire import pair

@@ -10,7 +10,7 @@ from swarmp2p.content.exchange import Fetcher, Limits, Server
 from swarmp2p.content.interface import ContentStore, Stream
 from swarmp2p.content.unixfs import HASH_SIZE, Hashed, hash_bytes
 from swarmp2p.core.errors import ContentUnavailable, QuotaExceeded
-from swarmp2p.core.types import CHUNK_SIZE, Address
+from swarmp2p.core.types import CHUNK_SIZE, Address, Digest
 from tests.content.wire import ORIGIN, OTHER, THIRD, Memory, Serve, pattern, silent, tampered
 
 DATA = pattern(9 * CHUNK_SIZE + 1000)
@@ -33,6 +33,13 @@ def partial_holder(store: ContentStore, indexes: list[int]) -> Serve:
     for i in indexes:
         part.write_chunk(i, DATA[i * CHUNK_SIZE : (i + 1) * CHUNK_SIZE])
     return Server(store).serve
+
+
+def rot(store: EmbeddedStore, digest: Digest, index: int) -> None:
+    """Change a chunk on the disk."""
+    with store.path(digest).open("r+b") as raw:
+        raw.seek(index * CHUNK_SIZE)
+        raw.write(b"rot")
 
 
 def sent_chunk(data: bytes) -> bool:
@@ -286,9 +293,7 @@ async def test_a_rotten_chunk_is_not_served_and_is_fetched_again(make: Make, nur
     serve, file = holder(make("origin"))
     rotten = make("rotten")
     rotten.put(DATA)
-    with rotten.path(file.digest).open("r+b") as raw:
-        raw.seek(3 * CHUNK_SIZE)
-        raw.write(b"rot")
+    rot(rotten, file.digest, 3)
     rotten = make("rotten")  # another process, begun after the disk had rotted
     mine = make("mine")
     peers = {ORIGIN: Server(rotten).serve}
@@ -307,9 +312,7 @@ async def test_a_chunk_that_rots_while_it_is_served_makes_no_liar(make: Make, nu
     serve, file = holder(make("origin"))
     rotten = make("rotten")
     rotten.put(DATA)
-    with rotten.path(file.digest).open("r+b") as raw:
-        raw.seek(3 * CHUNK_SIZE)
-        raw.write(b"rot")
+    rot(rotten, file.digest, 3)
     mine = make("mine")
     fetcher = Fetcher(mine, Memory(nursery, {OTHER: Server(rotten).serve}), limits=QUICK)
     with pytest.raises(ContentUnavailable, match="1 chunks"):

@@ -13,7 +13,7 @@ from swarmp2p.content.blocks import BlockIndex
 from swarmp2p.content.exchange.live import Live, LiveObject
 from swarmp2p.content.exchange.requests import CHUNKS_HEADER, Request, What
 from swarmp2p.content.interface import ContentStore, ServesUnchecked
-from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, cid, leaf_at, parse_cid, root
+from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, cid, leaf_at, parse_cid, root, varint
 from swarmp2p.core.errors import ConfigError, ContentCorrupt, ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 
@@ -177,7 +177,7 @@ def _car(store: ContentStore, digest: Digest, whole: bool, headers: tuple[tuple[
 
     def body() -> Iterator[Piece]:
         header = dag_cbor.encode({"roots": [top], "version": 1})
-        yield _varint(len(header)) + header
+        yield varint(len(header)) + header
         for name, read in blocks if whole else islice(blocks, 1):
             yield partial(_section, name, read)
 
@@ -187,7 +187,7 @@ def _car(store: ContentStore, digest: Digest, whole: bool, headers: tuple[tuple[
 def _section(name: CID, read: Callable[[], bytes]) -> bytes:
     block = read()
     prefix = bytes(name)
-    return _varint(len(prefix) + len(block)) + prefix + block
+    return varint(len(prefix) + len(block)) + prefix + block
 
 
 def _all_blocks(
@@ -200,12 +200,3 @@ def _all_blocks(
     for index in range(chunk_count(size)):
         leaf = CID("base32", 1, "raw", ("sha2-256", leaf_at(leaf_list, index)))
         yield leaf, partial(store.read_chunk, digest, index)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

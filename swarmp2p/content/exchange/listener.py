@@ -1,6 +1,7 @@
 """The serving side over TLS: blocking sockets in threads, since neither trio's streams nor Yamux come near their speed."""
 
 import contextlib
+import errno
 import logging
 import socket
 import ssl
@@ -186,6 +187,6 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         where = f"{host} port {port}"
-        if error.errno == 98:
+        if error.errno == errno.EADDRINUSE:
             raise PortInUse(f"{where} is in use.", "Stop what uses it, or give another port.") from error
         raise ConfigError(f"{where} cannot be listened on: {error.strerror}.", "Name an address here.") from error
