@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmp2p.core.errors import ConfigError, Contradiction
+from swarmp2p.core.errors import ConfigError, Contradiction, QuotaExceeded
 from swarmp2p.core.messages import Attestation, Claim, Objection, RoundMessage
 from swarmp2p.core.store import Report, Update
 from swarmp2p.core.types import Digest, Reason, ReportFlag
@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS transactions (intent TEXT PRIMARY KEY, nonce INTEGER,
 INSERT OR IGNORE INTO sent (intent, nonce, raw) SELECT intent, nonce, raw FROM transactions;
 DROP TABLE transactions;
 """
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+"""What SQLite says of a full disk: the second when it is the index of its log that finds no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._mutex = threading.Lock()
+        self._path = path
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -67,14 +70,21 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Written and flushed when the block ends, or not at all. Raises QuotaExceeded: no room on the disk."""
         with self._mutex:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                if self._db.in_transaction:  # SQLite itself takes back what found no room
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) in _NO_ROOM:
+                    raise QuotaExceeded(
+                        f"No room left on the disk of {self._path}: {error}.",
+                        "Free some space there, or set the peer's home to a folder on a larger disk.",
+                    ) from error
                 raise
-            self._db.execute("COMMIT")
 
     def check(self, body: RoundMessage) -> None:
         """Raise Contradiction if a signature of ours says otherwise than `body`."""

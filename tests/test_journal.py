@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmp2p.core.errors import ConfigError, Contradiction
+from swarmp2p.core.errors import ConfigError, Contradiction, QuotaExceeded
 from swarmp2p.core.messages import Attestation, Claim, Objection, RoundMessage
 from swarmp2p.core.store import Report, Update
 from swarmp2p.core.types import Reason, ReportFlag
@@ -89,3 +89,22 @@ def test_a_broken_journal_is_named(tmp_path: Path) -> None:
     (tmp_path / "j").write_bytes(b"not a database, but long enough to be looked at" * 40)
     with pytest.raises(ConfigError, match="journal"):
         Journal(tmp_path / "j")
+
+
+def test_a_full_disk_is_said_and_nothing_half_written(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j")
+    journal.set_update(Update(A, B, 7))
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(QuotaExceeded, match="No room left on the disk of") as caught:
+        journal.save("submit", 1, bytes(100_000))
+    assert str(tmp_path) in str(caught.value)
+    assert "Free some space" in caught.value.mend
+    assert journal.pending() == []
+    journal._db.execute("PRAGMA max_page_count = 1000000")
+    journal.save("submit", 1, bytes(100_000))
+    journal.close()
+    journal = Journal(tmp_path / "j")
+    assert [each.nonce for each in journal.pending()] == [1]
+    assert journal.update() == Update(A, B, 7)
+    journal.close()

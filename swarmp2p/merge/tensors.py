@@ -57,21 +57,32 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         QuotaExceeded: no room on the disk. Other OSErrors pass. Whatever is raised, no file is left behind.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    with _room(path.parent):
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Turn the system's "no space left" into QuotaExceeded, naming the folder; other errors pass."""
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise QuotaExceeded(
-                f"No room on the disk for {path.name}.", "Free some, or move the home folder."
-            ) from error
-        raise
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise QuotaExceeded(
+            f"No room left on the disk of {folder}: {error.strerror}.",
+            "Free some space there, or set the peer's home to a folder on a larger disk.",
+        ) from error
 
 
 def read_schema(path: Path) -> Schema:

@@ -107,8 +107,12 @@ class Driver:
             await changed.wait()
 
     async def _carry_out(self, action: act.Action) -> None:
-        with unwrapped():
-            await self._handlers[type(action)](action)
+        try:
+            with unwrapped():
+                await self._handlers[type(action)](action)
+        except SwarmError as error:
+            self._ctx.emit("trouble", self._ctx.view.round, action=type(action).__name__, error=str(error))
+            raise
 
     async def _finish(self, action: act.Finish) -> None:
         self.finished.set()

@@ -17,7 +17,8 @@ class Learner(Protocol):
     """What a user writes. Plain blocking methods; all of them are called in one worker thread, never in trio's.
 
     Weights are a mapping from tensor name to a numpy array or torch tensor, or the Path of a safetensors file. Names,
-    shapes and dtypes must be those of the genesis. They are copied before `get_weights`' caller goes on.
+    shapes and dtypes must be those of the genesis. They are copied before `get_weights`' caller goes on. A learner whose
+    model lives elsewhere, as in a process of its own, gives and gets files, and the peer's process never holds a model.
     """
 
     def train(self, interval: int) -> None:
@@ -29,8 +30,9 @@ class Learner(Protocol):
     def get_weights(self) -> Mapping[str, Any] | Path:
         """The weights as they are now."""
 
-    def set_weights(self, weights: Mapping[str, Any]) -> None:
-        """Take over merged weights: arrays of the kind that `get_weights` returns."""
+    def set_weights(self, weights: Any) -> None:
+        """Take over merged weights: of the kind that `get_weights` returns. Arrays are the learner's own from then on; a
+        file is not, and may be read only until this returns."""
 
 
 class LearnerThread:

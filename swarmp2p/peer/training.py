@@ -13,10 +13,11 @@ from swarmp2p.core.schema import Schema, difference
 from swarmp2p.core.store import Report, Update
 from swarmp2p.core.types import Digest, ReportFlag
 from swarmp2p.merge.apply import apply_from_text
-from swarmp2p.merge.tensors import read_weights, schema_of, write_weights
+from swarmp2p.merge.tensors import copy_tensors, read_schema, read_weights, schema_of, write_weights
 from swarmp2p.merge.validate import check_file
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.learner import Learner
+from swarmp2p.peer.scratch import Scratch
 
 RESIDUAL_FILE = "residual.safetensors"
 """In the home: what the last update's compression left out, which goes with the next one."""
@@ -32,10 +33,12 @@ class Training:
     def __init__(self, context: Context) -> None:
         self._ctx = context
         self._like: Mapping[str, Any] | Path | None = None
-        """What get_weights last gave: set_weights gets arrays of the same kind."""
+        """What get_weights last gave: set_weights gets the same kind."""
         self._apply = apply_from_text(context.manifest.apply)
         self._trained = False
         """The learner has weights of its own, trained since the last head was applied."""
+        self._unpublished: Digest | None = None
+        """The head from which the learner has trained an interval that is in no update yet."""
 
     async def apply(self, action: Apply) -> None:
         """Load a held model into the learner, validate it, and write the report down."""
@@ -43,35 +46,52 @@ class Training:
         ctx.step("apply", action.round)
         path = await trio.to_thread.run_sync(ctx.content.path, action.digest)
         schema = ctx.rule.weights_schema(await ctx.schema())
-        names = schema.by_name()  # a model may have tensors that are the merge rule's own
-        own, mixed = ctx.content.scratch(), ctx.content.scratch()
         mixes = not self._apply.replaces and self._trained
         self._trained = False
+        with Scratch(ctx.content.scratch) as scratch:
 
-        def apply_in_thread(learner: Learner) -> float | None:
-            if self._like is None:
-                self._like = learner.get_weights()
-                refuse_other_model(schema, self._like)
-            if mixes:
-                write_weights(learner.get_weights(), own, schema)
-            # What is reported is of the head itself, whatever training goes on from.
-            learner.set_weights(read_weights(path, self._like, names))
-            metric = learner.evaluate() if action.round else None
-            if mixes:
-                self._apply.mix(own, path, mixed)
-                learner.set_weights(read_weights(mixed, self._like))
-            return metric
+            def apply_in_thread(learner: Learner) -> float | None:
+                try:
+                    return self._take_over(learner, path, schema, scratch, mixes=mixes, validates=action.round > 0)
+                finally:
+                    scratch.sweep()
 
-        try:
             metric = await ctx.learner.call(apply_in_thread)
-        finally:
-            own.unlink(missing_ok=True)
-            mixed.unlink(missing_ok=True)
         if action.round > 0:
             await self._write_report(action.digest, metric)
         ctx.store.applied = action.digest
         ctx.emit("applied", action.round, metric=metric)
         ctx.on_applied(action.round, action.digest, metric)
+
+    def _take_over(
+        self, learner: Learner, head: Path, schema: Schema, scratch: Scratch, *, mixes: bool, validates: bool
+    ) -> float | None:
+        """In the learner's thread: give it the head, and take its metric."""
+        self._unpublished = None
+        if self._like is None:
+            self._like = learner.get_weights()
+            refuse_other_model(schema, self._like)
+        own = scratch.path()
+        if mixes:
+            write_weights(learner.get_weights(), own, schema)
+        # What is reported is of the head itself, whatever training goes on from.
+        learner.set_weights(self._like_own(head, schema, scratch))
+        metric = learner.evaluate() if validates else None
+        if mixes:
+            mixed = scratch.path()
+            self._apply.mix(own, head, mixed)
+            learner.set_weights(self._like_own(mixed, schema, scratch))
+        return metric
+
+    def _like_own(self, model: Path, schema: Schema, scratch: Scratch) -> Mapping[str, Any] | Path:
+        """A model as the learner gives its own: arrays, or a file, without tensors that are the merge rule's own."""
+        if not isinstance(self._like, Path):
+            return read_weights(model, self._like, schema.by_name())
+        if read_schema(model).head == schema.head:
+            return model
+        copy = scratch.path()
+        copy_tensors(model, copy, schema)
+        return copy
 
     async def _write_report(self, head: Digest, metric: float | None) -> None:
         journal, store = self._ctx.home.journal, self._ctx.store
@@ -105,53 +125,79 @@ class Training:
         store.report = report
 
     async def train(self, action: Train) -> None:
-        """One sync interval, then the weights become an update: checked, flushed, written down."""
+        """One sync interval, then the weights become an update: checked, flushed, written down. When this fails after the
+        interval, as on a full disk, no other one is trained the next time."""
         ctx = self._ctx
         round_ = ctx.view.round
         ctx.step("train", round_)
         schema = ctx.rule.weights_schema(await ctx.schema())
+        with Scratch(ctx.content.scratch) as scratch:
+            weights = scratch.path()
+
+            def train_in_thread(learner: Learner) -> None:
+                if self._unpublished != action.base:
+                    learner.train(ctx.interval)
+                    self._unpublished = action.base
+                self._like = learner.get_weights()
+                try:
+                    write_weights(self._like, weights, schema)
+                finally:
+                    scratch.sweep()
+
+            await ctx.learner.call(train_in_thread)
+            update_file, left = await self._checked(weights, schema, action.base, scratch)
+            self._trained = True
+            ctx.step("publish", round_)
+            await self._publish(update_file, left, action.base)
+
+    async def _checked(self, weights: Path, schema: Schema, base: Digest, scratch: Scratch) -> tuple[Path, Path | None]:
+        """The update that trained weights make, and what it leaves for the next one; see `_encoded`.
+
+        Raises:
+            InvalidUpdate: others would refuse it.
+        """
+        ctx = self._ctx
         update_schema = await ctx.update_schema()
-        weights = ctx.content.scratch()
 
-        def train_in_thread(learner: Learner) -> None:
-            learner.train(ctx.interval)
-            given = learner.get_weights()
-            self._like = given
-            write_weights(given, weights, schema)
-
-        await ctx.learner.call(train_in_thread)
-        try:
-            await trio.to_thread.run_sync(check_file, weights, schema, ctx.manifest.max_abs)
-            update_file, left = await trio.to_thread.run_sync(self._encoded, weights, action.base)
+        def encode() -> tuple[Path, Path | None]:
+            check_file(weights, schema, ctx.manifest.max_abs)
+            update_file, left = self._encoded(weights, base, scratch)
             if left is not None:
-                await trio.to_thread.run_sync(check_file, update_file, update_schema, ctx.manifest.max_abs)
+                check_file(update_file, update_schema, ctx.manifest.max_abs)
+            return update_file, left
+
+        try:
+            return await trio.to_thread.run_sync(encode)
         except InvalidUpdate as error:
-            ctx.store.applied = None  # take the head again, and train from there
+            self._unpublished = ctx.store.applied = None  # take the head again, and train from there
             ctx.wake()
             raise InvalidUpdate(
                 f"The locally trained weights cannot be published: {error}",
                 "Training starts again from the head; a lower learning rate may help.",
                 chunk=error.chunk,
             ) from error
-        self._trained = True
-        ctx.step("publish", round_)
+
+    async def _publish(self, update_file: Path, left: Path | None, base: Digest) -> None:
+        """Make a file the own update: others can fetch it, and a restart finds it."""
+        ctx = self._ctx
         async with ctx.own_update:
             stored = await trio.to_thread.run_sync(lambda: ctx.content.put(update_file, move=True))
-            update = Update(base=action.base, digest=stored.digest, weight=ctx.store.weight)
+            update = Update(base=base, digest=stored.digest, weight=ctx.store.weight)
             await trio.to_thread.run_sync(ctx.home.journal.set_update, update)
             if left is not None:
                 await trio.to_thread.run_sync(left.replace, ctx.home.path / RESIDUAL_FILE)
             ctx.store.update = update
             ctx.store.held.add(update.digest)
+            self._unpublished = None
 
-    def _encoded(self, weights: Path, base: Digest) -> tuple[Path, Path | None]:
+    def _encoded(self, weights: Path, base: Digest, scratch: Scratch) -> tuple[Path, Path | None]:
         """The update as the swarm's wire has it, and what it leaves for the next one: a file that takes the residual's place
         when the update is written down. Should the peer die in between, that residual is lost, and nothing else."""
         ctx = self._ctx
         if ctx.rule.wire.plain:
             return weights, None
-        update, residual = ctx.content.scratch(), ctx.home.path / RESIDUAL_FILE
-        left, head = residual.with_suffix(".new"), ctx.content.path(base)
+        update, residual = scratch.path(), ctx.home.path / RESIDUAL_FILE
+        left, head = scratch.also(residual.with_suffix(".new")), ctx.content.path(base)
         try:
             ctx.rule.wire.encode(weights, head, residual if residual.exists() else None, update, left)
         except MalformedModel:

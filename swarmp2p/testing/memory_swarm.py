@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from swarmp2p.content.interface import ContentStore
 from swarmp2p.control.invitation import Invitation, new_invite
 from swarmp2p.control.manifest import Manifest
 from swarmp2p.core.config import Knobs
@@ -42,7 +43,7 @@ class MemorySwarm:
     Attributes:
         network: to lose messages or cut it.
         chain: the contract's model is `chain.model`.
-        stores: every member's content; it outlives the peer, as a disk does.
+        stores: every member's content; it outlives the peer, as a disk does. A test may put another store in.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class MemorySwarm:
         network: MemoryNetwork,
         manifest: Manifest,
         keys: Mapping[str, Key],
-        stores: dict[str, MemoryStore],
+        stores: dict[str, ContentStore],
         folder: Path,
     ) -> None:
         self.network = network
@@ -141,7 +142,7 @@ async def open_memory_swarm(
         store.put(genesis)
     manifest = replace(manifest.with_contract(MEMORY_CHAIN_ID, MEMORY_CONTRACT), knobs=knobs)
     async with open_memory_network(seed) as network:
-        stores = {name: store if name == members[0] else MemoryStore() for name in members}
+        stores: dict[str, ContentStore] = {name: store if name == members[0] else MemoryStore() for name in members}
         try:
             yield MemorySwarm(network, manifest, keys, stores, folder)
         finally:

@@ -11,6 +11,7 @@ from multiformats import CID
 
 from swarmp2p import SwarmPeer
 from swarmp2p.content.exchange import CONTENT_PROTOCOL, Server
+from swarmp2p.content.interface import ContentStore
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 from swarmp2p.testing.memory_content import MemoryStore
 from swarmp2p.testing.memory_swarm import MemorySwarm, open_memory_swarm, run_all
@@ -125,7 +126,7 @@ async def test_peers_that_are_cancelled_at_any_step_stall_nobody(tmp_path: Path)
 class Rotten(MemoryStore):
     """Has what it says, and sends other bytes."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: ContentStore) -> None:
         self.__dict__ = store.__dict__
 
     def read_chunk(self, name: Digest, index: int) -> bytes:
