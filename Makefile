@@ -12,9 +12,10 @@ NODE := contracts/node_modules/installed
 GETH := .tools/bin/geth
 KUBO := .tools/bin/ipfs
 HELIA := interop/helia/node_modules/.installed
+HIVEMIND := .tools/hivemind/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint unit contracts interop bench accept-loop accept-merge accept-control accept-content clean
+.PHONY: help .venv demo test lint unit contracts interop bench bench-compare accept-loop accept-merge accept-control accept-content clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +47,9 @@ $(HELIA): tools/helia interop/helia/package.json interop/helia/package-lock.json
 	@tools/helia $(BIN)/python
 	@touch $@
 
+$(HIVEMIND): tools/hivemind benchmarks/compare/requirements.txt $(VENV)
+	@tools/hivemind $(BIN)/python
+
 demo: $(VENV) ## a whole swarm on this machine, e.g. make demo ARGS="--rounds 10 --kill leader --at claim"
 	@$(BIN)/python -m examples.digits $(ARGS)
 
@@ -71,6 +75,9 @@ interop: $(VENV) $(NODE) $(GETH) $(KUBO) $(HELIA) ## against other programs: anv
 bench: $(VENV) $(NODE) ## how long a round takes, and transfers, e.g. make bench ARGS="--mib 10"
 	$(BIN)/python -m benchmarks.transfer
 	$(BIN)/python -m benchmarks.round $(ARGS)
+
+bench-compare: $(VENV) $(NODE) $(HIVEMIND) ## a round beside hivemind's all-reduce, in turns, e.g. make bench-compare ARGS="--mib 10"
+	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 accept-loop: $(VENV) $(NODE) ## the long acceptance runs; takes hours on two cores
 	$(BIN)/python -m interop.accept_loop $(ARGS)

@@ -4,14 +4,16 @@ import click
 
 from swarmp2p.cli.checkout import run_from_checkout
 
-KINDS = ("round", "transfer")
+KINDS = ("round", "transfer", "compare")
 
 
 @click.command("bench", context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(kind: str, arguments: tuple[str, ...]) -> None:
-    """Time a whole round among real peers, or transfers beside plain TLS (see `swarmp2p bench round --help`).
+    """Time a whole round among real peers, alone or beside hivemind (compare), or transfers beside plain TLS.
+
+    `swarmp2p bench round --help` tells what it takes.
 
     They are the folder benchmarks of a checkout of the project.
     """

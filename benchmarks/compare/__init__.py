@@ -1,0 +1,1 @@
+"""Our round beside other systems' all-reduce, in one run on one machine."""

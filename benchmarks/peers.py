@@ -1,0 +1,126 @@
+"""Real peers for benchmarks, a process each, whose rounds are begun one by one."""
+
+import contextlib
+import json
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import trio
+
+from benchmarks.processes import Processes
+from benchmarks.round_peer import tensors
+from swarmp2p.control.anvil import run_anvil
+from swarmp2p.core.config import Knobs
+from swarmp2p.testing.local_swarm import LocalSwarm, local_swarm
+
+WARM_UP = 2
+"""Rounds before those that count: connections are made in them."""
+BLOCK_TIME = 0.25
+"""Seconds between anvil's blocks; it mines each transaction at once besides."""
+KNOBS = Knobs(leader_timeout=20.0, fetch_timeout=10.0, slack=2.0, stagger=0.5, announce_interval=1.0, linger=1.0)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is run."""
+
+    peers: int = 4
+    mib: float = 100
+    """Size of the float32 model."""
+    leaders: int = 16
+    """Slices at most; 1: star."""
+    f: int = 0
+    """Colluders withstood."""
+
+
+@dataclass
+class Timed:
+    """One round, in seconds from when all peers were told to go on."""
+
+    seconds: float
+    """Until the last of them held the merged model."""
+    cpu: float
+    """Computed by all peers together until they held it."""
+    steps: dict[str, list[float]] = field(default_factory=dict)
+    """When each peer came to each step."""
+    cpu_steps: dict[str, list[float]] = field(default_factory=dict)
+    """What each had computed until then."""
+
+
+class Peers(Processes):
+    """The processes of the peers."""
+
+    def __init__(self, swarm: LocalSwarm, names: list[str], mib: float) -> None:
+        super().__init__()
+        for seed, name in enumerate(names):
+            options = {
+                "manifest": str(swarm.manifest),
+                "home": str(swarm.home(name)),
+                "invitation": str(swarm.invitation(name)),
+                "mib": mib,
+                "seed": seed + 1,
+            }
+            self.start(name, [sys.executable, "-m", "benchmarks.round_peer", json.dumps(options)])
+
+    def round(self, number: int) -> Timed:
+        """Let all go on at once, and wait until all hold the merge of this round."""
+        self.wait_until_ready(number)
+        before = {name: said[-1]["cpu"] for name, said in self.told_of("ready").items()}
+        start = self.go()
+        self.wait_for(f"round {number}", self.told(), event="held", round=number)
+        ends = {name: self.first(name, event="held", round=number) or {} for name in before}
+        steps: dict[str, list[float]] = defaultdict(list)
+        cpu_steps: dict[str, list[float]] = defaultdict(list)
+        for name, events in self.told_of("event").items():
+            for event in events:
+                kind = f"{event['event']} {event['phase']}" if "phase" in event else event["event"]
+                steps[kind].append(round(event["at"] - start, 4))
+                if "cpu" in event:
+                    cpu_steps[kind].append(round(event["cpu"] - before[name], 4))
+        cpu = sum(end["cpu"] - before[name] for name, end in ends.items())
+        return Timed(max(end["at"] for end in ends.values()) - start, cpu, dict(steps), dict(cpu_steps))
+
+    def told_of(self, key: str) -> dict[str, list[dict[str, Any]]]:
+        """All that was told with this key, by name."""
+        return {name: [each for each in said if key in each] for name, said in self.told().items()}
+
+
+@contextlib.contextmanager
+def running_peers(setting: Setting, rounds: int, rpc: str) -> Iterator[Peers]:
+    """Found a swarm on this chain, and run its peers; it stops after so many rounds."""
+    names = [f"peer{index}" for index in range(setting.peers)]
+    zeros = {name: np.zeros_like(value) for name, value in tensors(setting.mib, 0).items()}
+    with (
+        tempfile.TemporaryDirectory(prefix="swarmp2p-bench-") as folder,
+        local_swarm(
+            zeros, names, rounds=rounds + 1, folder=Path(folder), rpc=rpc, f=setting.f, k_max=setting.leaders,
+            min_updates=setting.peers, collect_timeout=600, merge_timeout=600, knobs=KNOBS,
+        ) as swarm,
+        contextlib.closing(Peers(swarm, names, setting.mib)) as peers,
+    ):  # fmt: skip
+        yield peers
+
+
+def on_anvil(block_time: float | None, work: Callable[[str], T]) -> T:
+    """Run blocking work with the URL of an anvil of its own."""
+
+    async def both() -> T:
+        async with trio.open_nursery() as nursery:
+            endpoint = await nursery.start(partial(run_anvil, block_time=block_time))
+            result = await trio.to_thread.run_sync(work, endpoint.url)
+            nursery.cancel_scope.cancel()
+        return result
+
+    try:
+        return trio.run(both)
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
