@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import trio
 
+from benchmarks.links import Links
 from benchmarks.processes import Processes
 from benchmarks.round_peer import tensors
 from swarmp2p.control.anvil import run_anvil
@@ -41,6 +42,16 @@ class Setting:
     f: int = 0
     """Colluders withstood."""
 
+    @property
+    def models_in(self) -> float:
+        """Models that a peer must receive in a k-way round with a leader for each peer.
+
+        It computes q = f + 1 of N slices, for each of which it needs the others' updates; and of the merged model it needs
+        what it has not computed.
+        """
+        q, n = self.f + 1, self.peers
+        return q * (n - 1) / n + (n - q) / n
+
 
 @dataclass
 class Timed:
@@ -54,29 +65,42 @@ class Timed:
     """When each peer came to each step."""
     cpu_steps: dict[str, list[float]] = field(default_factory=dict)
     """What each had computed until then."""
+    bytes_in: list[int] = field(default_factory=list)
+    """What each peer received, on links of their own: updates, slices, gossip, answers of the chain, and their headers."""
+    from_chain: int = 0
+    """How much of that, of all together, came from the chain."""
 
 
 class Peers(Processes):
-    """The processes of the peers."""
+    """The processes of the peers.
 
-    def __init__(self, swarm: LocalSwarm, names: list[str], mib: float) -> None:
+    Args:
+        links: hosts to run them on; None: all on this one.
+    """
+
+    def __init__(self, swarm: LocalSwarm, names: list[str], mib: float, links: Links | None = None) -> None:
         super().__init__()
-        for seed, name in enumerate(names):
+        self._links = links
+        for index, name in enumerate(names):
             options = {
                 "manifest": str(swarm.manifest),
                 "home": str(swarm.home(name)),
                 "invitation": str(swarm.invitation(name)),
                 "mib": mib,
-                "seed": seed + 1,
+                "seed": index + 1,
+                "address": links.address(index) if links else "127.0.0.1",
             }
-            self.start(name, [sys.executable, "-m", "benchmarks.round_peer", json.dumps(options)])
+            within = links.within(index) if links else []
+            self.start(name, [*within, sys.executable, "-m", "benchmarks.round_peer", json.dumps(options)])
 
     def round(self, number: int) -> Timed:
         """Let all go on at once, and wait until all hold the merge of this round."""
         self.wait_until_ready(number)
         before = {name: said[-1]["cpu"] for name, said in self.told_of("ready").items()}
+        moved = self._bytes_in()
         start = self.go()
         self.wait_for(f"round {number}", self.told(), event="held", round=number)
+        moved = [after - earlier for after, earlier in zip(self._bytes_in(), moved, strict=True)]
         ends = {name: self.first(name, event="held", round=number) or {} for name in before}
         steps: dict[str, list[float]] = defaultdict(list)
         cpu_steps: dict[str, list[float]] = defaultdict(list)
@@ -87,7 +111,12 @@ class Peers(Processes):
                 if "cpu" in event:
                     cpu_steps[kind].append(round(event["cpu"] - before[name], 4))
         cpu = sum(end["cpu"] - before[name] for name, end in ends.items())
-        return Timed(max(end["at"] for end in ends.values()) - start, cpu, dict(steps), dict(cpu_steps))
+        seconds = max(end["at"] for end in ends.values()) - start
+        return Timed(seconds, cpu, dict(steps), dict(cpu_steps), moved[:-1], sum(moved[-1:]))
+
+    def _bytes_in(self) -> list[int]:
+        """What each peer has received so far, and last what all have received from the chain."""
+        return [*self._links.bytes_in(), self._links.from_bridge()] if self._links else []
 
     def told_of(self, key: str) -> dict[str, list[dict[str, Any]]]:
         """All that was told with this key, by name."""
@@ -95,7 +124,7 @@ class Peers(Processes):
 
 
 @contextlib.contextmanager
-def running_peers(setting: Setting, rounds: int, rpc: str) -> Iterator[Peers]:
+def running_peers(setting: Setting, rounds: int, rpc: str, links: Links | None = None) -> Iterator[Peers]:
     """Found a swarm on this chain, and run its peers; it stops after so many rounds."""
     names = [f"peer{index}" for index in range(setting.peers)]
     zeros = {name: np.zeros_like(value) for name, value in tensors(setting.mib, 0).items()}
@@ -105,17 +134,17 @@ def running_peers(setting: Setting, rounds: int, rpc: str) -> Iterator[Peers]:
             zeros, names, rounds=rounds + 1, folder=Path(folder), rpc=rpc, f=setting.f, k_max=setting.leaders,
             min_updates=setting.peers, collect_timeout=600, merge_timeout=600, knobs=KNOBS,
         ) as swarm,
-        contextlib.closing(Peers(swarm, names, setting.mib)) as peers,
+        contextlib.closing(Peers(swarm, names, setting.mib, links)) as peers,
     ):  # fmt: skip
         yield peers
 
 
-def on_anvil(block_time: float | None, work: Callable[[str], T]) -> T:
-    """Run blocking work with the URL of an anvil of its own."""
+def on_anvil(block_time: float | None, work: Callable[[str], T], host: str = "127.0.0.1") -> T:
+    """Run blocking work with the URL of an anvil of its own, which listens on this address."""
 
     async def both() -> T:
         async with trio.open_nursery() as nursery:
-            endpoint = await nursery.start(partial(run_anvil, block_time=block_time))
+            endpoint = await nursery.start(partial(run_anvil, block_time=block_time, host=host))
             result = await trio.to_thread.run_sync(work, endpoint.url)
             nursery.cancel_scope.cancel()
         return result

@@ -5,18 +5,20 @@ rounds are not counted: connections are made in them.
 """
 
 import argparse
+import contextlib
 import json
 import statistics
 from dataclasses import asdict
 from functools import partial
 
+from benchmarks.links import BRIDGE_ADDRESS, Links, enter_network
 from benchmarks.peers import BLOCK_TIME, WARM_UP, Setting, Timed, on_anvil, running_peers
 
 
-def measure(setting: Setting, rounds: int, rpc: str) -> list[Timed]:
+def measure(setting: Setting, rounds: int, links: Links | None, rpc: str) -> list[Timed]:
     """Timed rounds, the warm-up left out."""
     total = rounds + WARM_UP
-    with running_peers(setting, total, rpc) as peers:
+    with running_peers(setting, total, rpc, links) as peers:
         return [peers.round(number + 1) for number in range(total)][WARM_UP:]
 
 
@@ -36,6 +38,25 @@ def show(setting: Setting, timed: list[Timed]) -> None:
         print(f"  {kind:20s} {min(at):7.3f} {max(at):7.3f}", f"{statistics.median(cpu):7.3f}" if cpu else "")
 
 
+def show_links(setting: Setting, mbit: float, timed: list[Timed]) -> None:
+    """Bytes and seconds beside what the links allow."""
+    model = setting.mib * 2**20
+    models = [sorted(moved / model for moved in each.bytes_in) for each in timed]
+    median = statistics.median(each for one in models for each in one)
+    print(
+        f"each on a link of {mbit:g} Mbit/s both ways, the chain's traffic included; in models of {setting.mib:g} MiB:"
+    )
+    print(f"  bytes in: median {median:.3f} ({min(one[0] for one in models):.3f} to", end=" ")
+    print(
+        f"{max(one[-1] for one in models):.3f}), to be {setting.models_in:.3f}: {median / setting.models_in:.3f} of it"
+    )
+    chain = statistics.median(each.from_chain for each in timed) / setting.peers
+    print(f"  of which from the chain: {chain / model:.3f} ({chain / 1024:.0f} KiB)")
+    bound = setting.models_in * model * 8 / (mbit * 1e6)
+    seconds = statistics.median(each.seconds for each in timed)
+    print(f"  the links alone take {bound:.2f} s: the round takes {seconds / bound:.2f} of it", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="swarmp2p bench round", description=__doc__)
     parser.add_argument("--peers", type=int, default=4)
@@ -46,14 +67,21 @@ def main() -> None:
     parser.add_argument(
         "--block-time", type=float, default=BLOCK_TIME, help="of anvil, which mines each transaction at once besides"
     )
+    parser.add_argument("--rate", type=float, metavar="MBIT", help="each peer on a link of so many Mbit/s both ways")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    if args.rate:
+        enter_network()
     setting = Setting(args.peers, args.mib, args.leaders, args.f)
-    timed: list[Timed] = on_anvil(args.block_time, partial(measure, setting, args.rounds))
+    with contextlib.closing(Links(args.peers, args.rate)) if args.rate else contextlib.nullcontext() as links:
+        host = BRIDGE_ADDRESS if links else "127.0.0.1"
+        timed = on_anvil(args.block_time, partial(measure, setting, args.rounds, links), host)
     if args.json:
         print(json.dumps({**vars(args), "rounds": [asdict(each) for each in timed]}))
         return
     show(setting, timed)
+    if args.rate:
+        show_links(setting, args.rate, timed)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ async def main() -> None:
         weight=1,
         home=options["home"],
         invitation=options["invitation"],
-        listen=["/ip4/127.0.0.1/tcp/0"],
+        listen=[f"/ip4/{options['address']}/tcp/0"],
     ) as peer:
         offset = time.monotonic() - time.time()
 
