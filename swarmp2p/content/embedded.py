@@ -164,10 +164,31 @@ class EmbeddedStore:
                 publish(part, record, path, path.with_name(path.name + ".leaves"))
                 self._files[digest] = WholeFile(path, record, hashed=True)
             else:
+                part.move_to(twin.path)
                 self._add_slices(twin, record.spans[1:])
                 self._spend(-record.size, False)
             self._became[part.folder.name] = part
             self._forget(part)
+        self._end_partial(record, path)
+
+    def _end_partial(self, record: Record, path: Path) -> None:
+        """A file is here whole: what was fetched of it meanwhile is not needed, and whoever fetches it is done."""
+        digest = record.spans[0].name
+        partial = self._parts.get("f-" + digest.hex())
+        if partial is None:
+            return
+        try:
+            if not partial.become(record, path):
+                return
+        except FileNotFoundError:
+            partial.discard()
+            return
+        slices = [span for span in partial.spans if all(partial.holds(span, i) for i in range(span.count))]
+        with self._lock:
+            if digest in self._files:
+                self._add_slices(self._files[digest], slices)
+            self._became[partial.folder.name] = partial
+            self._forget(partial)
 
     def _add_slices(self, file: WholeFile, slices: Iterable[Span]) -> None:
         """Called with the lock held: a whole file is served under these names too."""
@@ -260,9 +281,7 @@ class EmbeddedStore:
                 record_path.unlink(missing_ok=True)
                 raise
             self._register(WholeFile(final, record, hashed=True))
-            partial = self._parts.get("f-" + hashed.digest.hex())
-        if partial is not None:
-            partial.discard()
+        self._end_partial(record, final)
         return hashed
 
     def _rename(self, path: Path, final: Path) -> None:

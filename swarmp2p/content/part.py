@@ -252,6 +252,27 @@ class EmbeddedPart:
             self._finished(self, Record(self._size, (Span(digest, 0, leaf_list), *slices)))
             self._final = digest
 
+    def move_to(self, path: Path) -> None:
+        """Read from another file of the same content from now on: the own data, even without a name, would take room for as
+        long as it is open."""
+        with self._lock:
+            handle = os.open(path, os.O_RDONLY)
+            self.close()
+            self._handle = handle
+
+    def become(self, record: Record, path: Path) -> bool:
+        """The file that this part was to become has come in another way: be done with it. False: it was done already, or
+        dropped. Raises FileNotFoundError: it is gone again."""
+        with self._lock:
+            if self._handle is None or self._final is not None:
+                return False
+            held, whole = self.bytes_held, record.spans[0]
+            self.move_to(path)
+            self._spend(-held, False)
+            self._leaves = [whole.leaf(i) for i in range(whole.count)]
+            self._final = whole.name
+            return True
+
     def discard(self) -> None:
         with self._lock:
             if self._handle is not None and self._final is None:

@@ -1,5 +1,6 @@
 """The embedded store's disk: crashes at any step, full disks, rot."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -248,8 +249,49 @@ def test_two_assemblies_of_one_file_need_one_copy_in_the_end(tmp_path: Path) -> 
     for part in parts:
         part.finish(FILE.digest)
     assert store.used() == len(DATA)
+    assert nothing_without_a_name(tmp_path)
+    assert [part.read_chunk(1) for part in parts] == [chunk(1)] * 2
     assert [store.held(name) for name in names] == [b"\x03", b"\x03"]
     assert [store.held(name) for name in names] == [EmbeddedStore(tmp_path).held(name) for name in names]
+
+
+@pytest.mark.parametrize("how", ["assembly", "put"])
+def test_a_file_that_comes_in_another_way_ends_its_partial_file_well(tmp_path: Path, how: str) -> None:
+    store = EmbeddedStore(tmp_path)
+    partial = store.begin(FILE.digest, FILE.size, FILE.leaf_list)
+    target = partial.target(0, FILE.leaf_list, FILE.digest)
+    sealed = FILE.leaf_list[32:96]
+    partial.target(1, sealed, slice_digest(sealed))
+    for i in range(2):
+        target.write_chunk(i, chunk(i))
+    if how == "put":
+        store.put(DATA)
+    else:
+        assembly = store.assemble("a", len(DATA))
+        for i in range(5):
+            assembly.write_chunk(i, chunk(i))
+        assembly.finish(FILE.digest)
+    target.write_chunk(2, chunk(2))  # was on its way
+    assert target.missing() == []
+    partial.finish(FILE.digest)
+    assert [partial.read_chunk(i) for i in range(5)] == [chunk(i) for i in range(5)]
+    assert store.held(slice_digest(sealed)) == b"\x03"
+    assert store.used() == len(DATA)
+    assert everything(tmp_path) == {f"objects/{FILE.digest.hex()}", f"objects/{FILE.digest.hex()}.leaves"}
+    assert nothing_without_a_name(tmp_path)
+    store.collect(())
+    assert (store.used(), everything(tmp_path)) == (0, set())
+    assert nothing_without_a_name(tmp_path)
+    store.close()
+
+
+def nothing_without_a_name(folder: Path) -> bool:
+    """No file that was removed is still open, and takes room."""
+    targets = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            targets.append(os.readlink(link))
+    return not [target for target in targets if target.startswith(str(folder)) and target.endswith("(deleted)")]
 
 
 def test_a_finished_assembly_cannot_be_changed(tmp_path: Path) -> None:
