@@ -20,9 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import trio
-
-from benchmarks.round import on_anvil
+from benchmarks.peers import on_anvil
 from interop.process_learner import layers
 from swarmp2p.core.config import Knobs
 from swarmp2p.testing.local_swarm import LocalSwarm, local_swarm
@@ -45,8 +43,18 @@ class Sample:
     time: float
     anonymous: int
     """Kilobytes."""
-    disk: int
-    """Bytes in allocated blocks."""
+    files: dict[str, int]
+    """Bytes in the blocks that each file of the home takes."""
+
+    @property
+    def disk(self) -> int:
+        """Bytes that the home takes."""
+        return sum(self.files.values())
+
+    def shown(self, size: float) -> str:
+        """Its large files, in models of `size` bytes."""
+        large = sorted((taken, name) for name, taken in self.files.items() if taken > 0.01 * size)
+        return ", ".join(f"{name} {taken / size:.2f}" for taken, name in reversed(large))
 
 
 @dataclass
@@ -84,27 +92,32 @@ class Peer:
         self.samples.append(Sample(time.time(), anonymous, on_disk(self.home)))
 
     def phases(self) -> Iterator[tuple[str, list[Sample]]]:
-        """Its samples from one phase to the next, with the phase's name."""
+        """Its samples from one phase to the next, with the phase's name: a round is over for a peer when it has applied
+        the merge."""
         marks = [(0.0, "start")]
         for event in self.events:
-            if event["kind"] == "phase":
-                marks.append((event["time"], f"{event['data']['phase']} {event['round']}"))
+            if event["kind"] == "phase" and event["data"]["phase"] == "merging":
+                marks.append((event["time"], f"merging {event['round']}"))
+            elif event["kind"] == "applied" and event["round"]:
+                marks.append((event["time"], f"after {event['round']}"))
         for (begin, name), (end, _) in zip(marks, [*marks[1:], (float("inf"), "")], strict=True):
             within = [sample for sample in self.samples if begin <= sample.time < end]
             if within:
                 yield name, within
 
 
-def on_disk(folder: Path) -> int:
-    """Bytes in the blocks that its files take."""
-    total = 0
+def on_disk(folder: Path) -> dict[str, int]:
+    """Bytes in the blocks that each file takes, under names short enough to be read."""
+    found = {}
     for where, _, names in os.walk(folder):
         for name in names:
             try:
-                total += os.lstat(os.path.join(where, name)).st_blocks * 512
+                taken = os.lstat(os.path.join(where, name)).st_blocks * 512
             except FileNotFoundError:  # gone meanwhile
                 continue
-    return total
+            short = "/".join(piece[:16] for piece in Path(where, name).relative_to(folder).parts)
+            found[short] = found.get(short, 0) + taken
+    return found
 
 
 @contextmanager
@@ -157,15 +170,16 @@ def report(running: list[Peer], size: float) -> list[str]:
         if highest.anonymous > MOST_ANONYMOUS:
             wrong.append(f"{peer.name} had {highest.anonymous / 1000:.0f} MB of anonymous memory")
         for phase, samples in peer.phases():
-            models = [sample.disk / size for sample in samples]
-            memory = max(sample.anonymous for sample in samples) / 1000
+            fullest = max(samples, key=lambda sample: sample.disk)
+            memory, models = max(sample.anonymous for sample in samples) / 1000, fullest.disk / size
             print(
-                f"  {phase:14s} {samples[-1].time - samples[0].time:6.1f} s {memory:4.0f} MB anonymous, "
-                f"models on disk: {models[0]:.2f} at first, {max(models):.2f} at most, {models[-1]:.2f} at last"
+                f"  {phase:10s} {samples[-1].time - samples[0].time:6.1f} s, {memory:4.0f} MB anonymous, "
+                f"{models:.2f} models on disk, {samples[-1].disk / size:.2f} at last"
             )
             bound = DURING if phase.startswith("merging") else AFTER
-            if max(models) > bound + SLACK:
-                wrong.append(f"{peer.name} had {max(models):.2f} models on disk in phase {phase}, {bound} are allowed")
+            if models > bound + SLACK:
+                wrong.append(f"{peer.name} had {models:.2f} models on disk in phase {phase}, {bound} are allowed")
+                print(f"             {fullest.time - samples[0].time:.1f} s on: {fullest.shown(size)}")
     return wrong
 
 
@@ -179,11 +193,13 @@ def main() -> int:
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="swarmp2p-bounds-"))
     try:
-        running: list[Peer] = trio.run(on_anvil, 0.25, partial(run, args.mb, args.rounds, args.seconds, folder))
+        running: list[Peer] = on_anvil(0.25, partial(run, args.mb, args.rounds, args.seconds, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if args.json:
-        found = {p.name: {"samples": [vars(s) for s in p.samples], "events": p.events} for p in running}
+        found = {
+            peer.name: {"samples": [vars(each) for each in peer.samples], "events": peer.events} for peer in running
+        }
         args.json.write_text(json.dumps(found), encoding="utf-8")
     wrong = report(running, args.mb * 1e6)
     for each in wrong:
