@@ -72,8 +72,9 @@ contracts: $(NODE) ## the contracts' tests, their format, and whether the shippe
 interop: $(VENV) $(NODE) $(GETH) $(KUBO) $(HELIA) ## against other programs: anvil, geth, Kubo, Helia
 	$(BIN)/python -m pytest interop $(ARGS)
 
-bench: $(VENV) $(NODE) ## how long a round takes, and transfers, e.g. make bench ARGS="--mib 10"
+bench: $(VENV) $(NODE) ## how long a round, transfers and merges take, e.g. make bench ARGS="--mib 10"
 	$(BIN)/python -m benchmarks.transfer
+	$(BIN)/python -m benchmarks.merge
 	$(BIN)/python -m benchmarks.round $(ARGS)
 
 bench-compare: $(VENV) $(NODE) $(HIVEMIND) ## a round beside hivemind's all-reduce, in turns, e.g. make bench-compare ARGS="--mib 10"

@@ -5,6 +5,8 @@ then again with one member that sends ten times the opposite of what it has lear
 merged as peers do it, one after the other. Takes a minute; the numbers are the same each time on one machine.
 """
 
+import argparse
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -88,17 +90,17 @@ def run(rule: Rule, digits: Digits, folder: Path, liars: int) -> tuple[float, in
                 new = {name: now[name] - np.float32(10) * (value - now[name]) for name, value in new.items()}
             write_weights(new, own, weights)
             check_file(own, weights)
-            updates.append(_published(rule, own, head, folder / f"residual{member}"))
+            updates.append(published(rule, own, head, folder / f"residual{member}"))
             size = len(updates[-1])
         heads = [head.read_bytes(), before][: rule.heads]
         counts = [len(share) for share in digits.shares]
-        merge = rule.begin(RoundInputs(model, list(map(_source, updates)), counts, list(map(_source, heads))))
+        merge = rule.begin(RoundInputs(model, list(map(source, updates)), counts, list(map(source, heads))))
         before = head.read_bytes()
         head.write_bytes(b"".join(bytes(merge.chunk(index)) for index in range(model.chunks)))
     return digits.accuracy(read_weights(head, names=weights.by_name())), size
 
 
-def _published(rule: Rule, own: Path, head: Path, residual: Path) -> bytes:
+def published(rule: Rule, own: Path, head: Path, residual: Path) -> bytes:
     if rule.wire.plain:
         return own.read_bytes()
     update, left = own.with_name("update"), residual.with_suffix(".new")
@@ -107,22 +109,37 @@ def _published(rule: Rule, own: Path, head: Path, residual: Path) -> bytes:
     return update.read_bytes()
 
 
-def _source(file: bytes) -> ChunkSource:
+def source(file: bytes) -> ChunkSource:
     return lambda index: file[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE]
 
 
-def main() -> None:
-    digits = Digits()
+def learnt(digits: Digits, text: str, liars: int) -> tuple[float, int] | None:
+    """What `run` gives; None: an update became INVALID, and the swarm would have ended."""
+    with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
+        try:
+            return run(rule_from_draft(text), digits, Path(folder), liars)
+        except InvalidUpdate:
+            return None
+
+
+def show(as_json: bool) -> None:
+    """Print what each rule does."""
+    digits, told = Digits(), {}
     for text in RULES:
-        said = []
-        for liars in (0, 1):
-            with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
-                try:
-                    accuracy, size = run(rule_from_draft(text), digits, Path(folder), liars)
-                    said.append(f"{accuracy:.3f}")
-                except InvalidUpdate:
-                    said.append("ended: updates became INVALID")
-        print(f"{text:24} update {size:6,} bytes, accuracy {said[0]}, with one liar {said[1]}", flush=True)
+        honest, attacked = (learnt(digits, text, liars) for liars in (0, 1))
+        size = (honest or attacked or (0, 0))[1]
+        told[text] = {"bytes": size, "accuracy": honest and honest[0], "with a liar": attacked and attacked[0]}
+        if not as_json:
+            said = [f"{each[0]:.3f}" if each else "ended: updates became INVALID" for each in (honest, attacked)]
+            print(f"{text:24} update {size:6,} bytes, accuracy {said[0]}, with one liar {said[1]}", flush=True)
+    if as_json:
+        print(json.dumps(told))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.merge_rules", description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    show(parser.parse_args().json)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ rounds are not counted: connections are made in them.
 import argparse
 import contextlib
 import json
+import os
 import statistics
 from dataclasses import asdict
 from functools import partial
 
+from benchmarks import primitives
 from benchmarks.links import BRIDGE_ADDRESS, Links, enter_network
 from benchmarks.peers import BLOCK_TIME, WARM_UP, Setting, Timed, on_anvil, running_peers
 
@@ -76,10 +78,13 @@ def main() -> None:
     with contextlib.closing(Links(args.peers, args.rate)) if args.rate else contextlib.nullcontext() as links:
         host = BRIDGE_ADDRESS if links else "127.0.0.1"
         timed = on_anvil(args.block_time, partial(measure, setting, args.rounds, links), host)
+    speed = primitives.measure()
     if args.json:
-        print(json.dumps({**vars(args), "rounds": [asdict(each) for each in timed]}))
+        told = {"primitives": asdict(speed), "bound": primitives.bound(setting, speed, len(os.sched_getaffinity(0)))}
+        print(json.dumps({**vars(args), "rounds": [asdict(each) for each in timed], **told}))
         return
     show(setting, timed)
+    primitives.show_bound(setting, statistics.median(each.seconds for each in timed), speed)
     if args.rate:
         show_links(setting, args.rate, timed)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks.compare.averagers import MATCHMAKING, PYTHON, THREADS, Hivemind, Reduced, running_hivemind
 from benchmarks.peers import BLOCK_TIME, WARM_UP, Peers, Setting, Timed, on_anvil, running_peers
+from benchmarks.primitives import Primitives, measure, show_bound
 from benchmarks.processes import cpu_seconds, wait_until_quiet
 
 CASES = (Setting(mib=100, f=0), Setting(mib=100, f=1), Setting(mib=10, f=0))
@@ -34,6 +35,7 @@ class Compared:
     """Without those that went wrong."""
     faults: list[str]
     """What went wrong at hivemind's."""
+    speed: Primitives
     idle: dict[str, float]
     """Shares of a core that are computed while all wait."""
 
@@ -56,8 +58,11 @@ def compare(setting: Setting, turns: int, early: bool, rpc: str) -> Compared:
         wait_until_quiet([os.getpid()])
         idle = _idle(ours, theirs)
     done = [reduced for _, reduced in pairs]
+    speed = measure()
     good = [each for each in done if each.fault is None]
-    return Compared(setting, [timed for timed, _ in pairs], good, [each.fault for each in done if each.fault], idle)
+    return Compared(
+        setting, [timed for timed, _ in pairs], good, [each.fault for each in done if each.fault], speed, idle
+    )
 
 
 def _turn(ours: Peers, theirs: Hivemind, number: int) -> tuple[Timed, Reduced]:
@@ -95,6 +100,7 @@ def show(case: Compared) -> None:
             f"  ours / hivemind {case.ratio:.2f}; hivemind's all-reduce without finding the group {alone:.2f} s", end=""
         )
         print(f", ours / that {_median(case.ours) / alone:.2f}")
+    show_bound(setting, _median(case.ours), case.speed)
     for fault in case.faults:
         print(f"  hivemind's result was wrong, and is not counted: {fault}")
     idle = ", ".join(f"{name} {share:.0%}" for name, share in case.idle.items())

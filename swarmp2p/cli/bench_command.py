@@ -4,14 +4,14 @@ import click
 
 from swarmp2p.cli.checkout import run_from_checkout
 
-KINDS = ("round", "transfer", "compare")
+KINDS = ("round", "compare", "transfer", "merge")
 
 
 @click.command("bench", context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(kind: str, arguments: tuple[str, ...]) -> None:
-    """Time a whole round among real peers, alone or beside hivemind (compare), or transfers beside plain TLS.
+    """Time a whole round among real peers, alone or beside hivemind (compare); transfers beside plain TLS; merge rules.
 
     `swarmp2p bench round --help` tells what it takes.
 
