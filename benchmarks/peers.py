@@ -23,6 +23,8 @@ from swarmp2p.testing.local_swarm import LocalSwarm, local_swarm
 
 WARM_UP = 2
 """Rounds before those that count: connections are made in them."""
+TOLERANCE = 1e-4
+"""How far a value may be from the mean that was computed otherwise."""
 BLOCK_TIME = 0.25
 """Seconds between anvil's blocks; it mines each transaction at once besides."""
 KNOBS = Knobs(leader_timeout=20.0, fetch_timeout=10.0, slack=2.0, stagger=0.5, announce_interval=1.0, linger=1.0)
@@ -88,6 +90,7 @@ class Peers(Processes):
                 "invitation": str(swarm.invitation(name)),
                 "mib": mib,
                 "seed": index + 1,
+                "peers": len(names),
                 "address": links.address(index) if links else "127.0.0.1",
             }
             within = links.within(index) if links else []
@@ -113,6 +116,16 @@ class Peers(Processes):
         cpu = sum(end["cpu"] - before[name] for name, end in ends.items())
         seconds = max(end["at"] for end in ends.values()) - start
         return Timed(seconds, cpu, dict(steps), dict(cpu_steps), moved[:-1], sum(moved[-1:]))
+
+    def check(self, number: int) -> None:
+        """One more round, after which each compares the merged model with the mean; ends the benchmark if it is not."""
+        self.wait_until_ready(number)
+        self.go("check")
+        self.wait_for(f"round {number}", self.told(), event="checked")
+        for name in self.told():
+            error = (self.first(name, event="checked") or {})["error"]
+            if not error < TOLERANCE:
+                raise SystemExit(f"error: {name} has a value that is {error:.2g} from the mean")
 
     def _bytes_in(self) -> list[int]:
         """What each peer has received so far, and last what all have received from the chain."""

@@ -24,12 +24,15 @@ class Processes:
         self._told: dict[str, list[dict[str, Any]]] = {}
         self._dead: list[str] = []
         self._processes: dict[str, subprocess.Popen[str]] = {}
+        self._readers: list[threading.Thread] = []
 
     def start(self, name: str, command: list[str]) -> None:
         """Run a program; it tells on its standard output, and shows the rest on ours for errors."""
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._ready[name], self._told[name], self._processes[name] = 0, [], process
-        threading.Thread(target=self._read, args=(name, process), daemon=True).start()
+        reader = threading.Thread(target=self._read, args=(name, process), daemon=True)
+        self._readers.append(reader)
+        reader.start()
 
     @property
     def pids(self) -> list[int]:
@@ -78,30 +81,30 @@ class Processes:
         with self._changed:
             return {name: list(said) for name, said in self._told.items()}
 
-    def go(self) -> float:
-        """Forget what was told, and let all go on at once; gives the time of it on the monotonic clock."""
+    def go(self, line: str = "") -> float:
+        """Forget what was told, and let all go on at once with this line; gives the time of it on the monotonic clock."""
         with self._changed:
             for said in self._told.values():
                 said.clear()
         start = time.monotonic()
         for process in self._processes.values():
             assert process.stdin is not None
-            process.stdin.write("\n")
+            process.stdin.write(line + "\n")
             process.stdin.flush()
         return start
 
     def close(self) -> None:
-        for pid in descendants(self.pids):
-            if pid not in self.pids:
-                kill(pid)
+        """End the processes and what they have started."""
+        for pid in descendants(self.pids) - set(self.pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for process in self._processes.values():
             process.kill()
-            process.wait()
-
-
-def kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        for reader in self._readers:
+            reader.join()
+        for process in self._processes.values():
+            with process:
+                pass  # closes its pipes
 
 
 def descendants(pids: Iterable[int]) -> set[int]:
@@ -117,6 +120,21 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     """What these and their descendants have computed so far, those that have ended and were waited for included."""
     table = _table()
     return sum(table[pid][1] for pid in descendants(pids) if pid in table)
+
+
+class Bystanders:
+    """What programs other than this one and its descendants compute, from when this is made: figures are worth less then."""
+
+    def __init__(self) -> None:
+        self._start, self._before = time.monotonic(), self._seconds()
+
+    def share(self) -> float:
+        """Of one core, until now; descendants that have ended must have been waited for."""
+        return max(0.0, self._seconds() - self._before) / (time.monotonic() - self._start)
+
+    def _seconds(self) -> float:
+        user, nice, system, _, _, irq, softirq, stolen = map(int, Path("/proc/stat").read_text().split()[1:9])
+        return (user + nice + system + irq + softirq + stolen) / os.sysconf("SC_CLK_TCK") - cpu_seconds([os.getpid()])
 
 
 def wait_until_quiet(pids: Iterable[int], share: float = 0.2, patience: float = 10.0) -> None:

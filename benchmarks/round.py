@@ -15,13 +15,16 @@ from functools import partial
 from benchmarks import primitives
 from benchmarks.links import BRIDGE_ADDRESS, Links, enter_network
 from benchmarks.peers import BLOCK_TIME, WARM_UP, Setting, Timed, on_anvil, running_peers
+from benchmarks.processes import Bystanders
 
 
-def measure(setting: Setting, rounds: int, links: Links | None, rpc: str) -> list[Timed]:
-    """Timed rounds, the warm-up left out."""
+def measure(setting: Setting, rounds: int, links: Links | None, rpc: str) -> tuple[list[Timed], float]:
+    """Timed rounds, the warm-up left out; and the share of a core that other programs computed meanwhile."""
     total = rounds + WARM_UP
     with running_peers(setting, total, rpc, links) as peers:
-        return [peers.round(number + 1) for number in range(total)][WARM_UP:]
+        bystanders = Bystanders()
+        timed = [peers.round(number + 1) for number in range(total)]
+        return timed[WARM_UP:], bystanders.share()
 
 
 def show(setting: Setting, timed: list[Timed]) -> None:
@@ -77,13 +80,14 @@ def main() -> None:
     setting = Setting(args.peers, args.mib, args.leaders, args.f)
     with contextlib.closing(Links(args.peers, args.rate)) if args.rate else contextlib.nullcontext() as links:
         host = BRIDGE_ADDRESS if links else "127.0.0.1"
-        timed = on_anvil(args.block_time, partial(measure, setting, args.rounds, links), host)
+        timed, others = on_anvil(args.block_time, partial(measure, setting, args.rounds, links), host)
     speed = primitives.measure()
     if args.json:
         told = {"primitives": asdict(speed), "bound": primitives.bound(setting, speed, len(os.sched_getaffinity(0)))}
-        print(json.dumps({**vars(args), "rounds": [asdict(each) for each in timed], **told}))
+        print(json.dumps({**vars(args), "rounds": [asdict(each) for each in timed], "others": others, **told}))
         return
     show(setting, timed)
+    print(f"other programs meanwhile: {others:.0%} of a core")
     primitives.show_bound(setting, statistics.median(each.seconds for each in timed), speed)
     if args.rate:
         show_links(setting, args.rate, timed)

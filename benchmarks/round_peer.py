@@ -1,7 +1,8 @@
 """One peer of `benchmarks.round`: its learner holds tensors of a given size, and waits at each interval to be told to go on.
 
 Talks to its parent in JSON lines: {"ready": n} before each round, to be answered by a line; {"event": kind, "at": seconds}.
-Both say with "cpu" how many seconds the process has computed so far.
+Both say with "cpu" how many seconds the process has computed so far. Where the line is "check", it tells how far any value
+of the merged model is from the mean: {"event": "checked", "error": difference}.
 """
 
 import json
@@ -33,15 +34,17 @@ def tensors(mib: float, seed: int) -> dict[str, np.ndarray]:
 class HeldTensors:
     """Trains nothing: what is timed is the swarm."""
 
-    def __init__(self, mib: float, seed: int) -> None:
+    def __init__(self, mib: float, seed: int, peers: int) -> None:
+        self._mib, self._peers = mib, peers
         self._weights = tensors(mib, seed)
         self._rounds = 0
+        self._check = False
 
     def train(self, interval: int) -> None:
         self._rounds += 1
         self._weights["layer000"] += np.float32(1)  # else the merge would be the model that it began from
         say(ready=self._rounds, cpu=time.process_time())
-        sys.stdin.readline()
+        self._check = sys.stdin.readline().strip() == "check"
 
     def evaluate(self) -> float | None:
         return None
@@ -51,11 +54,21 @@ class HeldTensors:
 
     def set_weights(self, weights: Mapping[str, Any]) -> None:
         say(event="loaded", at=time.monotonic())
+        if self._check:
+            say(event="checked", error=self._error(weights), at=time.monotonic())
+
+    def _error(self, merged: Mapping[str, Any]) -> float:
+        mean = {name: np.zeros_like(value) for name, value in self._weights.items()}
+        for seed in range(1, self._peers + 1):
+            for name, value in tensors(self._mib, seed).items():
+                mean[name] += value / np.float32(self._peers)
+        mean["layer000"] += np.float32(self._rounds)
+        return max(float(np.abs(mean[name] - np.asarray(value)).max()) for name, value in merged.items())
 
 
 async def main() -> None:
     options = json.loads(sys.argv[1])
-    learner = HeldTensors(options["mib"], options["seed"])
+    learner = HeldTensors(options["mib"], options["seed"], options["peers"])
     async with SwarmPeer.open(
         options["manifest"],
         learner=learner,

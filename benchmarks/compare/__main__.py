@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.compare.averagers import MATCHMAKING, PYTHON, THREADS, Hivemind, Reduced, running_hivemind
 from benchmarks.peers import BLOCK_TIME, WARM_UP, Peers, Setting, Timed, on_anvil, running_peers
 from benchmarks.primitives import Primitives, measure, show_bound
-from benchmarks.processes import cpu_seconds, wait_until_quiet
+from benchmarks.processes import Bystanders, cpu_seconds, wait_until_quiet
 
 CASES = (Setting(mib=100, f=0), Setting(mib=100, f=1), Setting(mib=10, f=0))
 IDLE = 4.0
@@ -38,6 +38,8 @@ class Compared:
     speed: Primitives
     idle: dict[str, float]
     """Shares of a core that are computed while all wait."""
+    others: float
+    """Share of a core that other programs computed meanwhile."""
 
     @property
     def ratio(self) -> float:
@@ -51,18 +53,20 @@ def _median(rounds: list[Any]) -> float:
 def compare(setting: Setting, turns: int, early: bool, rpc: str) -> Compared:
     """Warm both up, then let them take turns; who begins changes each time."""
     total = turns + WARM_UP
-    with running_hivemind(setting, early) as theirs, running_peers(setting, total, rpc) as ours:
+    with running_hivemind(setting, early) as theirs, running_peers(setting, total + 1, rpc) as ours:
+        bystanders = Bystanders()
         pairs = [_turn(ours, theirs, number + 1) for number in range(total)][WARM_UP:]
         ours.wait_until_ready(total + 1)
         theirs.wait_until_ready(total + 1)
+        others = bystanders.share()
         wait_until_quiet([os.getpid()])
         idle = _idle(ours, theirs)
+        ours.check(total + 1)
     done = [reduced for _, reduced in pairs]
     speed = measure()
     good = [each for each in done if each.fault is None]
-    return Compared(
-        setting, [timed for timed, _ in pairs], good, [each.fault for each in done if each.fault], speed, idle
-    )
+    faults = [each.fault for each in done if each.fault]
+    return Compared(setting, [timed for timed, _ in pairs], good, faults, speed, idle, others)
 
 
 def _turn(ours: Peers, theirs: Hivemind, number: int) -> tuple[Timed, Reduced]:
@@ -104,7 +108,10 @@ def show(case: Compared) -> None:
     for fault in case.faults:
         print(f"  hivemind's result was wrong, and is not counted: {fault}")
     idle = ", ".join(f"{name} {share:.0%}" for name, share in case.idle.items())
-    print(f"  computed while all wait, of one core: {idle}", flush=True)
+    print(
+        f"  computed while all wait, of one core: {idle}; by other programs in all the time: {case.others:.0%}",
+        flush=True,
+    )
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.peers import Setting
+from benchmarks.peers import TOLERANCE, Setting
 from benchmarks.processes import Processes, cpu_seconds
 
 PYTHON = Path(__file__).parents[2] / ".tools/hivemind/bin/python"
@@ -19,8 +19,6 @@ PART_SIZE = 2**19
 """Bytes of a part of a tensor: hivemind's default."""
 THREADS = 1
 """Of PyTorch, in each process: faster than its default where all peers share one machine."""
-TOLERANCE = 1e-4
-"""How far a value may be from the mean."""
 
 
 @dataclass
