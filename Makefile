@@ -92,8 +92,9 @@ accept-control: $(NODE) ## the contracts at length: half a million invariant cal
 	cd contracts && npm run --silent coverage
 	cd contracts && npm run --silent slither
 
-accept-content: accept-merge $(VENV) $(KUBO) $(HELIA) ## content at length: a gigabyte over Bitswap, Kubo killed in every phase of a round
+accept-content: accept-merge $(VENV) $(NODE) $(KUBO) $(HELIA) ## content at length: a gigabyte over Bitswap and in a round, Kubo killed in every phase
 	$(BIN)/python -m pytest interop/accept_content.py -rP $(ARGS)
+	$(BIN)/python -m interop.accept_bounds
 
 clean: ## remove what the targets made
 	rm -rf .venv contracts/node_modules contracts/out contracts/cache contracts/.slither-venv .demo .tools interop/helia/node_modules
