@@ -141,7 +141,11 @@ class SwarmContract:
             left = deadline - trio.current_time()
             if seen is None or not _same(view, seen) or left <= 0:
                 return view
-            await self._rpc.wait_for_block(view.block_number, left)
+            await self._rpc.wait_for_block(view.block_number, left, is_latest=True)
+
+    def look(self) -> None:
+        """See `Control.look`."""
+        self._rpc.look()
 
     async def leaders(self, round_: int) -> tuple[Address, ...]:
         """Workers of rank 0 for each slice of a round that is MERGING."""

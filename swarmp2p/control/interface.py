@@ -98,6 +98,9 @@ class Control(Protocol):
         """Return the state as soon as it differs from `seen`, or the unchanged one after `timeout` seconds."""
         ...
 
+    def look(self) -> None:
+        """The chain has probably changed: `wait_for_change` does not wait for its next look."""
+
     async def leaders(self, round_: int) -> tuple[Address, ...]: ...
 
     async def result(self, round_: int) -> RoundResult: ...

@@ -37,7 +37,7 @@ class RpcClient:
             blocks, a preferred one is gone back to when it has caught up.
         chain_id: if given, each node is asked for it before its first use. One of another chain counts as failed.
         timeout: seconds for a node to answer.
-        poll_interval: seconds between two looks for a new block, where the node has no better way; longer, up to tenfold,
+        poll_interval: seconds between two looks for a new block, where the node has no better way; longer, up to fourfold,
             when none comes. A look costs the node less than a millisecond, and gossip of the others makes peers look at
             once; a subscription would need a second connection, and these looks besides it, since it may get lost.
 
@@ -51,7 +51,7 @@ class RpcClient:
         *,
         chain_id: int | None = None,
         timeout: float = REQUEST_TIMEOUT,
-        poll_interval: float = 0.1,
+        poll_interval: float = 0.25,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         if not urls:
@@ -69,6 +69,7 @@ class RpcClient:
         self._current = 0
         self._look_back_at = 0.0
         self._long_poll = True
+        self._hurry = trio.Event()
 
     async def __aenter__(self) -> "RpcClient":
         return self
@@ -122,9 +123,13 @@ class RpcClient:
         """Number of the latest block."""
         return await self.number("eth_blockNumber")
 
-    async def wait_for_block(self, above: int, timeout: float) -> int:
+    async def wait_for_block(self, above: int, timeout: float, *, is_latest: bool = False) -> int:
         """The latest block's number: as soon as it is above `above`, soon if it is below (the chain was reorganised, or
-        this node lags), and after `timeout` seconds in any case."""
+        this node lags), and after `timeout` seconds in any case; `above` when `look` says that it is worth looking.
+
+        Args:
+            is_latest: `above` was the latest block a moment ago, so that there is no hurry to look.
+        """
         begun = trio.current_time()
         deadline = begun + timeout
         while True:
@@ -132,16 +137,30 @@ class RpcClient:
             left = max(0.0, deadline - trio.current_time())
             number = await self._wait_there(above, min(left, LONG_POLL)) if self._long_poll else None
             if number is None:
+                pause = min(left, self._pause(trio.current_time() - begun))
+                if is_latest and await self._rest(pause):
+                    return above
                 number = await self.block_number()
-                left = min(left, self._pause(trio.current_time() - begun))
-                if number <= above and left > 0:
-                    await trio.sleep(left)
+                if number < above and not is_latest:
+                    await self._rest(pause)
+                is_latest = True
             if number != above or trio.current_time() >= deadline:
                 return number
 
+    def look(self) -> None:
+        """There is probably a new block: have `wait_for_block` return at once, where the node does not tell by itself."""
+        self._hurry.set()
+
+    async def _rest(self, seconds: float) -> bool:
+        """True: `look` was called."""
+        with trio.move_on_after(seconds):
+            await self._hurry.wait()
+        hurried, self._hurry = self._hurry.is_set(), trio.Event()
+        return hurried
+
     def _pause(self, waited: float) -> float:
         """Seconds until the next look: late by a quarter of the time between blocks at most, as far as it is long."""
-        return min(max(self._poll_interval, waited / 4), 10 * self._poll_interval)
+        return min(max(self._poll_interval, waited / 4), 4 * self._poll_interval)
 
     async def _wait_there(self, above: int, seconds: float) -> int | None:
         try:

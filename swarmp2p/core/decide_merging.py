@@ -24,6 +24,11 @@ from swarmp2p.core.timers import ticks
 from swarmp2p.core.types import NO_DIGEST, Bitmap, Digest, Keccak, Reason, bits
 from swarmp2p.core.view import Member, View
 
+SETTLING = 5.0
+"""Seconds after its start in which a peer may not hear everybody yet."""
+SYNC_EVERY = 4
+"""Announcements after which the others are asked: a round that takes that long may hang on what nobody sends again."""
+
 
 def merging(
     view: View, store: Store, config: Config, knobs: Knobs, me: Member, now: float, keccak: Keccak
@@ -69,11 +74,12 @@ class _Merging:
         return wanted
 
     def exchange(self) -> list[Action]:
-        """Gossip loses messages: announce own ones again and again, and ask the others for theirs."""
+        """Messages get lost: announce own ones again and again, and now and then ask the others for theirs."""
         attempt, again = ticks(self.current.seal_seen, self.knobs.announce_interval, self.now)
-        # Who was here when the round was sealed hears everything by gossip, and asks only when it takes long.
-        late = self.current.seal_seen - self.store.started_at < self.knobs.leader_timeout
-        wanted: list[Action] = [Sync(self.view.round, attempt)] if attempt or late else []
+        # Who was here when the round was sealed hears everything, and asks only when it takes long.
+        late = self.current.seal_seen - self.store.started_at < min(self.knobs.leader_timeout, SETTLING)
+        asking = attempt // SYNC_EVERY
+        wanted: list[Action] = [Sync(self.view.round, asking)] if asking or late else []
         if attempt and self.mine:
             wanted.append(Announce(self.view.round, attempt))
         return [*wanted, Wake(again)]

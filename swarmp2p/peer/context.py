@@ -17,9 +17,10 @@ from swarmp2p.control.manifest import Manifest
 from swarmp2p.core.config import Config, Knobs
 from swarmp2p.core.election import leaders, permutation
 from swarmp2p.core.errors import ConfigError, SchemaMismatch, SwarmError
+from swarmp2p.core.messages import Hint
 from swarmp2p.core.schema import Schema, require_aligned
 from swarmp2p.core.store import Store
-from swarmp2p.core.types import NO_DIGEST, Address, Digest, Phase
+from swarmp2p.core.types import NO_DIGEST, Address, Digest, Phase, bits
 from swarmp2p.core.view import View
 from swarmp2p.home import Home
 from swarmp2p.identity import Key, keccak256
@@ -75,10 +76,12 @@ class Context:
     ipfs: IpfsLink | None = None
     """Bitswap; None: the network speaks with members alone."""
     on_applied: Callable[[int, Digest, float | None], None] = lambda *_: None
-    wake_poll: Callable[[], None] = lambda: None
-    """The chain has probably changed: look now."""
     leaders_of: dict[int, tuple[Address, ...]] = field(default_factory=dict)
     """Leaders of the last sealed round."""
+    hinted: dict[Address, Hint] = field(default_factory=dict)
+    """What each member last said that it has on the chain."""
+    announced: dict[Address, Hint] = field(default_factory=dict)
+    """What each member last said that it is about to submit."""
     broadcast: Broadcast = field(default_factory=Broadcast)
     own_update: trio.Lock = field(default_factory=trio.Lock)
     """Held from when the own update is put into the store until `store.update` names it: nothing is collected then."""
@@ -161,8 +164,14 @@ class Context:
         block may be reorganised away, and a chain that makes no empty blocks never come to its number again."""
         with trio.move_on_after(VIEW_PATIENCE):
             while self.view.block_number < block:
-                self.wake_poll()
                 await self.changed()
+
+    def all_hinted(self) -> bool:
+        """Whether all whom the round waits for have submitted, by the chain or by their own word."""
+        view = self.view
+        said = {address for address, hint in self.hinted.items() if hint.round == view.round}
+        awaited = [view.member_at(index) for index in bits(view.wait_for & ~view.submitted)]
+        return all(member is None or member.address in said for member in awaited)
 
     def cid(self, digest: Digest) -> str:
         """The CID of a model of this swarm, as text."""

@@ -199,4 +199,5 @@ class Decisions:
             self._tried[id_] = trio.current_time()
             return
         ctx.emit("executed", ctx.view.round, id=id_, gas=receipt.gas_used)
+        ctx.contract.look()
         await ctx.view_from(receipt.block_number)

@@ -16,6 +16,7 @@ from swarmp2p.failures import unwrapped
 from swarmp2p.identity import keccak256
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.decisions import Decisions
+from swarmp2p.peer.delivery import Delivery
 from swarmp2p.peer.following import Following
 from swarmp2p.peer.merging import Merging
 from swarmp2p.peer.metering import Metering
@@ -46,9 +47,11 @@ class Driver:
 
     def __init__(self, context: Context) -> None:
         self._ctx = context
-        self.talk = Talk(context)
+        self._delivery = Delivery(context)
+        self.talk = Talk(context, self._delivery)
         self.decisions = Decisions(context)
-        transactions = Transactions(context, self.talk.hint)
+        self._prefetch = Prefetch(context, self._delivery)
+        transactions = Transactions(context, self.talk.hint, self._prefetch.announce)
         training = Training(context)
         self._following = Following(context)
         merging = Merging(context, self._following)
@@ -82,11 +85,12 @@ class Driver:
             nursery.start_soon(self._watch_chain)
             nursery.start_soon(self._bootstrap)
             nursery.start_soon(self._expel_expired)
+            nursery.start_soon(self._delivery.run)
             nursery.start_soon(self.talk.run)
             nursery.start_soon(self.decisions.run)
-            nursery.start_soon(Prefetch(self._ctx).run)
+            nursery.start_soon(self._prefetch.run)
             nursery.start_soon(self._following.run)
-            nursery.start_soon(Metering(self._ctx).run)
+            nursery.start_soon(Metering(self._ctx, self._delivery).run)
             self.reconciler = Reconciler(nursery, self._carry_out, self._ctx.wake, FATAL)
             while True:
                 await self._once(self.reconciler)
@@ -123,7 +127,7 @@ class Driver:
         ctx = self._ctx
         while True:
             try:
-                view = await self._next_view()
+                view = await ctx.contract.wait_for_change(ctx.view, LOOK_INTERVAL)
                 gone = await self._was_removed(view)
             except SwarmError as error:
                 # Not only silence: a node that is behind or ill says that there is no contract, and other things.
@@ -142,14 +146,6 @@ class Driver:
         account = self._ctx.store.me
         me = view.member(account) or await self._ctx.contract.member(account)
         return me.term > 0 and not me.status.enrolled
-
-    async def _next_view(self) -> View:
-        """The next state; a wake-up (gossip, an own transaction) makes it look at once."""
-        ctx = self._ctx
-        with trio.CancelScope() as waiting:
-            ctx.wake_poll = waiting.cancel
-            return await ctx.contract.wait_for_change(ctx.view, LOOK_INTERVAL)
-        return await ctx.contract.state()
 
     def _take_view(self, view: View) -> None:
         ctx = self._ctx

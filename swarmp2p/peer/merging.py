@@ -14,7 +14,7 @@ from swarmp2p.core.actions import BuildRoot, FetchFile, FetchLeafList, FetchSlic
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, InvalidUpdate, SwarmError
 from swarmp2p.core.slices import chunk_range, stretches
 from swarmp2p.core.store import RoundStore
-from swarmp2p.core.types import Bitmap, Digest, Reason
+from swarmp2p.core.types import CHUNK_SIZE, Bitmap, Digest, Reason
 from swarmp2p.core.view import Member
 from swarmp2p.merge import rule as rules
 from swarmp2p.merge.validate import check_chunk
@@ -108,6 +108,7 @@ class Merging:
 
         def collect() -> set[Digest]:
             own = {ctx.config.purpose, *earlier}  # the terms, where they are a document that this home has
+            own |= {hint.digest for hint in ctx.announced.values() if hint.round == ctx.view.round}  # on their way
             if ctx.store.update:
                 own.add(ctx.store.update.digest)
             if ctx.store.round is not None:
@@ -246,7 +247,8 @@ class Merging:
             except (ContentUnavailable, ContentCorrupt):
                 return None
 
-        name, making = live_name(*key), LiveObject(len(chunks), read)
+        end = min(chunks.stop * CHUNK_SIZE, self._ctx.config.size)
+        name, making = live_name(*key), LiveObject(end - chunks.start * CHUNK_SIZE, read)
         self._ctx.live.publish(name, making)
         self._published.add(name)
         return making

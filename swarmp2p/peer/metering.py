@@ -14,11 +14,14 @@ from swarmp2p.core.errors import MessageRefused, SwarmError
 from swarmp2p.core.messages import Receipt
 from swarmp2p.core.types import Address, Phase
 from swarmp2p.home import RECEIPTS_FILE
-from swarmp2p.network.interface import topic_name
 from swarmp2p.network.wire import MAX_RECEIPTS, decode_receipts, encode_receipts
 from swarmp2p.peer.context import Context
+from swarmp2p.peer.delivery import Delivery
 from swarmp2p.rewards.receipts import ReceiptStore, SignedReceipt, sign_receipt, verify_receipt
 
+TOPIC = "receipts"
+MOST_WAITING = 1024
+"""Messages that wait to be written down."""
 MOST_RECEIPTS = 512
 """Of one member about one round: it has at most 255 others to tell of, and says the last round in pieces."""
 MOST_MESSAGES = 16
@@ -43,9 +46,10 @@ class _Heard:
 class Metering:
     """One peer's receipts, given and taken."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, delivery: Delivery) -> None:
         self._ctx = context
-        self._topic = topic_name(context.manifest.chain_id, context.manifest.contract, "receipts")
+        self._delivery = delivery
+        self._send, self._told = trio.open_memory_channel[bytes](MOST_WAITING)
         self._round = context.view.round
         self._start: dict[Address, int] = dict(context.fetcher.received)
         """What had come before this round."""
@@ -57,9 +61,10 @@ class Metering:
         store: ReceiptStore | None = None
         try:
             store = await trio.to_thread.run_sync(ReceiptStore, self._ctx.home.path / RECEIPTS_FILE)
-            incoming = self._ctx.host.subscribe(self._topic, self._valid)
+            incoming = self._delivery.subscribe(TOPIC, self._valid, self._hear)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give, store)
+                nursery.start_soon(self._take_told, store)
                 async for _, data in incoming:
                     await self._take(store, data)
         except* (SwarmError, sqlite3.Error, OSError) as errors:
@@ -94,9 +99,23 @@ class Metering:
             await trio.to_thread.run_sync(store.add_all, new)
         for at in range(0, len(new), MAX_RECEIPTS):
             part = [(each.body, each.signature) for each in new[at : at + MAX_RECEIPTS]]
-            await ctx.host.publish(self._topic, encode_receipts(part))
+            self._delivery.send(TOPIC, encode_receipts(part))
 
     # ---- taken
+
+    def _hear(self, author: Address, data: bytes) -> bool:
+        """What a member says directly is looked at as gossip is."""
+        try:
+            valid = self._valid(author, data)
+            if valid:
+                self._send.send_nowait(data)
+        except trio.WouldBlock:
+            return False
+        return valid
+
+    async def _take_told(self, store: ReceiptStore) -> None:
+        async for data in self._told:
+            await self._take(store, data)
 
     def _valid(self, author: Address, data: bytes) -> bool:
         """Passed on only if its author signed all of it, about other members and rounds of now, and it is plausible.

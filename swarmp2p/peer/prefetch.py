@@ -9,13 +9,18 @@ import logging
 import trio
 
 from swarmp2p.core.election import permutation, rank_of
-from swarmp2p.core.errors import SwarmError
+from swarmp2p.core.errors import MessageRefused, SwarmError
+from swarmp2p.core.messages import Hint
 from swarmp2p.core.slices import chunk_range, leaders_in_force, stretches
-from swarmp2p.core.types import Digest, Phase, bits
-from swarmp2p.core.view import Member
+from swarmp2p.core.types import Address, Digest, Phase, bits
 from swarmp2p.failures import unwrapped
 from swarmp2p.identity import keccak256
+from swarmp2p.network.wire import decode_message, encode_hint
 from swarmp2p.peer.context import Context
+from swarmp2p.peer.delivery import Delivery
+
+TOPIC = "updates"
+"""Of what is on its way to the chain."""
 
 _log = logging.getLogger(__name__)
 
@@ -23,39 +28,67 @@ _log = logging.getLogger(__name__)
 class Prefetch:
     """A task beside the driver's."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, delivery: Delivery) -> None:
         self._ctx = context
+        self._delivery = delivery
         self._had: set[Digest] = set()
 
     async def run(self) -> None:
-        """Look at each new submission until cancelled."""
+        """Look at each submission, new or announced, until cancelled."""
+        self._delivery.listen(TOPIC, self._hear)
         async with trio.open_nursery() as nursery:
             while True:
                 changed = self._ctx.change()
-                view = self._ctx.view
-                if view.phase is Phase.COLLECTING:
-                    for index in bits(view.submitted):
-                        member = view.member_at(index)
-                        if member is not None and member.digest not in self._had:
-                            self._had.add(member.digest)
-                            nursery.start_soon(self._fetch, member)
+                if self._ctx.view.phase is Phase.COLLECTING:
+                    for address, digest in [*self._submitted(), *self._announced()]:
+                        if digest not in self._had:
+                            self._had.add(digest)
+                            nursery.start_soon(self._fetch, address, digest)
                 elif self._had:
                     self._had.clear()
                 await changed.wait()
 
-    async def _fetch(self, member: Member) -> None:
+    def announce(self, hint: Hint) -> None:
+        """Tell the others of an update that this peer is about to submit."""
+        self._delivery.tell_directly(TOPIC, encode_hint(hint))
+
+    def _hear(self, author: Address, data: bytes) -> bool:
+        try:
+            message = decode_message(data)
+        except MessageRefused:
+            return False
+        member = self._ctx.view.member(author)
+        if not isinstance(message, Hint) or message.round != self._ctx.view.round or member is None:
+            return False
+        self._ctx.announced[author] = message
+        self._ctx.wake()
+        return True
+
+    def _submitted(self) -> list[tuple[Address, Digest]]:
+        view = self._ctx.view
+        members = [view.member_at(index) for index in bits(view.submitted)]
+        return [(member.address, member.digest) for member in members if member is not None]
+
+    def _announced(self) -> list[tuple[Address, Digest]]:
+        """Updates whose submission is on its way to the chain, one a member."""
+        view, announced = self._ctx.view, self._ctx.announced
+        awaited = [view.member_at(index) for index in bits(view.wait_for & ~view.submitted)]
+        hints = [(m.address, announced[m.address]) for m in awaited if m is not None and m.address in announced]
+        return [(address, hint.digest) for address, hint in hints if hint.round == view.round]
+
+    async def _fetch(self, member: Address, digest: Digest) -> None:
         ctx, size = self._ctx, self._ctx.config.update_size
-        if member.address == ctx.store.me:
+        if member == ctx.store.me:
             return
         try:
             with unwrapped():
-                leaf_list = await ctx.fetcher.fetch_leaf_list(member.digest, size, prefer=[member.address])
-                part = await trio.to_thread.run_sync(ctx.content.begin, member.digest, size, leaf_list)
-                target = await trio.to_thread.run_sync(part.target, 0, leaf_list, member.digest)
+                leaf_list = await ctx.fetcher.fetch_leaf_list(digest, size, prefer=[member])
+                part = await trio.to_thread.run_sync(ctx.content.begin, digest, size, leaf_list)
+                target = await trio.to_thread.run_sync(part.target, 0, leaf_list, digest)
                 schema = await ctx.schema()
                 chunks = await trio.to_thread.run_sync(ctx.rule.update_chunks, schema, self._guess())
                 for first, end in stretches(chunks):
-                    await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member.address])
+                    await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member])
         except SwarmError as error:
             _log.info("could not prefetch: %s", error)
 

@@ -8,7 +8,7 @@ from functools import partial
 import trio
 
 from swarmp2p.content.exchange import Signal
-from swarmp2p.content.interface import ContentStore, Part
+from swarmp2p.content.interface import ContentStore, Part, ServesUnchecked
 from swarmp2p.core.errors import ContentUnavailable, InvalidUpdate, SwarmError
 from swarmp2p.core.schema import Schema
 from swarmp2p.core.types import Digest
@@ -40,7 +40,9 @@ class Inputs:
     """
 
     def __init__(self, content: ContentStore, schema: Schema, max_abs: float, arrived: Signal) -> None:
-        self._content, self._schema, self._max_abs, self._arrived = content, schema, max_abs, arrived
+        # Each chunk was hashed by this process when it came, or when the part was opened: once is enough.
+        self._chunk = content.serve_chunk if isinstance(content, ServesUnchecked) else content.read_chunk
+        self._schema, self._max_abs, self._arrived = schema, max_abs, arrived
         self.complete = threading.Event()
         """Nothing more will come: what is not here now is missing."""
 
@@ -66,7 +68,7 @@ class Inputs:
             trio.from_thread.check_cancelled()  # some rules read everything, and more than once
             final, seen = self.complete.is_set(), self._arrived.count
             try:
-                return self._content.read_chunk(digest, index)
+                return self._chunk(digest, index)
             except ContentUnavailable:
                 if final:
                     raise

@@ -295,7 +295,7 @@ class SwarmPeer:
     async def leave(self) -> None:
         """End this membership; an update that was submitted stays in its round. `rounds()` raises NotAMember then."""
         await self._ctx.contract.leave()
-        self._ctx.wake_poll()
+        self._ctx.contract.look()
 
     async def fetch(self, wanted: str | CID, multiaddr: str, path: str | Path) -> Path:
         """Fetch a file from an IPFS node over Bitswap, and write it.

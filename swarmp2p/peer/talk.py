@@ -9,12 +9,13 @@ from swarmp2p.core.actions import Announce, Sign, Sync
 from swarmp2p.core.errors import MessageRefused, PeerUnreachable
 from swarmp2p.core.messages import Hint, RoundMessage, Signed
 from swarmp2p.core.typed import signing_digest
-from swarmp2p.core.types import Address, Digest, Phase
+from swarmp2p.core.types import NO_DIGEST, Address, Digest, Phase
 from swarmp2p.home import EVIDENCE_FOLDER
 from swarmp2p.identity import keccak256, recover
-from swarmp2p.network.interface import Stream, topic_name
+from swarmp2p.network.interface import Stream
 from swarmp2p.network.wire import (
     SYNC_PROTOCOL,
+    SignedBody,
     decode_message,
     encode_hint,
     encode_signed,
@@ -24,10 +25,12 @@ from swarmp2p.network.wire import (
     send_sync_response,
 )
 from swarmp2p.peer.context import Context
+from swarmp2p.peer.delivery import Delivery
 from swarmp2p.peer.misconduct import keep_proof
 
 _log = logging.getLogger(__name__)
 
+TOPIC = "round"
 EARLY_MESSAGES = 1024
 """Messages of a round that this peer has not yet seen sealed; kept until its view catches up."""
 SYNC_TIMEOUT = 5.0
@@ -37,45 +40,57 @@ SYNC_TIMEOUT = 5.0
 class Talk:
     """The peer's mouth and ears."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, delivery: Delivery) -> None:
         self._ctx = context
-        self._topic = topic_name(context.manifest.chain_id, context.manifest.contract, "round")
+        self._delivery = delivery
         self._early: OrderedDict[tuple[RoundMessage, bytes], Address] = OrderedDict()
         self._proven: dict[Digest, set[Address]] = {}
         """Whose contradiction is written down, by the inputs of the round: it is not looked for again."""
 
     async def run(self) -> None:
-        """Take in gossip and answer sync requests until cancelled."""
+        """Take in what others say and answer sync requests until cancelled."""
         self._ctx.host.handle(SYNC_PROTOCOL, self._answer_sync)
-        incoming = self._ctx.host.subscribe(self._topic, self._valid)
-        async for author, data in incoming:
-            self._hear(author, data)
+        async for author, data in self._delivery.subscribe(TOPIC, self._valid, self._told):
+            self._hear(author, decode_message(data))
+
+    def _told(self, author: Address, data: bytes) -> bool:
+        """What a member says directly is looked at as gossip is."""
+        message = self._checked(author, data)
+        if message is not None:
+            self._hear(author, message)
+        return message is not None
 
     def _valid(self, author: Address, data: bytes) -> bool:
-        """Forwarded only if it is well formed, by a member, of now, and signed by its author."""
+        """Whether to forward it."""
+        return self._checked(author, data) is not None
+
+    def _checked(self, author: Address, data: bytes) -> SignedBody | Hint | None:
+        """A message if it is well formed, by a member, of now, and signed by its author."""
         try:
             message = decode_message(data)
         except MessageRefused as refusal:
             _log.info("refused a message of 0x%s: %s", author.hex(), refusal)
-            return False
+            return None
         member = self._ctx.view.member(author)
         if member is None or not member.status.enrolled:
-            return False
+            return None
         if isinstance(message, Hint):
-            return message.round >= self._ctx.view.round
+            return message if message.round >= self._ctx.view.round else None
         body, signature = message
-        if not self._ctx.view.round <= body.round <= self._ctx.view.round + 1:
-            return False
-        return self._signer(body, signature) == author
+        of_now = self._ctx.view.round <= body.round <= self._ctx.view.round + 1
+        return message if of_now and self._signer(body, signature) == author else None
 
     def _signer(self, body: RoundMessage, signature: bytes) -> Address | None:
         return recover(signing_digest(body, self._ctx.domain, keccak256), signature)
 
-    def _hear(self, author: Address, data: bytes) -> None:
-        message = decode_message(data)
-        if not isinstance(message, Hint):
+    def _hear(self, author: Address, message: SignedBody | Hint) -> None:
+        if isinstance(message, Hint):
+            self._ctx.hinted[author] = message
+            # A submission that others are still waited for with changes nothing that this peer does.
+            if message.digest == NO_DIGEST or self._ctx.all_hinted():
+                self._ctx.contract.look()
+        else:
             self._take(author, *message)
-        self._ctx.wake_poll()
 
     def _take(self, signer: Address, body: RoundMessage, signature: bytes) -> None:
         store = self._ctx.store
@@ -93,6 +108,7 @@ class Talk:
                 self._ctx.emit("contradiction", body.round, signer=f"0x{signer.hex()}")
         elif body.round >= self._ctx.view.round:
             self._early[body, signature] = signer
+            self._ctx.contract.look()  # the round was sealed, it seems
             while len(self._early) > EARLY_MESSAGES:
                 self._early.popitem(last=False)
 
@@ -109,7 +125,7 @@ class Talk:
             self._take(signer, body, signature)
 
     async def sign(self, action: Sign) -> None:
-        """Sign a message, write it to the journal, and gossip it."""
+        """Sign a message, write it to the journal, and send it."""
         ctx = self._ctx
         body = action.body
         kind = type(body).__name__.lower()
@@ -118,19 +134,19 @@ class Talk:
         await trio.to_thread.run_sync(ctx.home.journal.remember, body, signature)
         if ctx.store.round is not None:
             ctx.store.round.add(Signed(body, ctx.store.me, signature), own=True)
-        await ctx.host.publish(self._topic, encode_signed(body, signature))
+        self._delivery.send(TOPIC, encode_signed(body, signature))
 
     async def announce(self, action: Announce) -> None:
-        """Gossip own messages again."""
+        """Send own messages again, to those who may not have them."""
         current = self._ctx.store.round
         if current is None or current.round != action.round:
             return
         for message in list(current.signed.get(self._ctx.store.me, {}).values()):
-            await self._ctx.host.publish(self._topic, encode_signed(message.body, message.signature))
+            self._delivery.send(TOPIC, encode_signed(message.body, message.signature))
 
-    async def hint(self, hint: Hint) -> None:
-        """Wake the others up: a submission of this peer is on the chain."""
-        await self._ctx.host.publish(self._topic, encode_hint(hint))
+    def hint(self, hint: Hint) -> None:
+        """Wake the others up: a transaction of this peer is on the chain."""
+        self._delivery.nudge(TOPIC, encode_hint(hint))
 
     async def sync(self, action: Sync) -> None:
         """Ask every connected member for what it holds of this round."""

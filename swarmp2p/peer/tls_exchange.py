@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import trio
 from multiaddr import Multiaddr
 
-from swarmp2p.content.exchange import Endpoint, Listener, Live, Pins, TlsLinks
+from swarmp2p.content.exchange import Endpoint, Hear, Listener, Live, Pins, TlsLinks
 from swarmp2p.content.interface import ContentStore
 from swarmp2p.core.errors import MessageRefused, PeerUnreachable
 from swarmp2p.core.types import Address
@@ -36,11 +36,17 @@ class TlsExchange:
         self._pins = pins
         self._listener = listener
         self.links = TlsLinks(pins, self._greet)
+        self.hear: Hear | None = None
+        """Takes messages of members; None: nobody does yet."""
         host.handle(GREETING_PROTOCOL, self._greeted)
 
     def serve(self, store: ContentStore, live: Live) -> None:
         """Serve this store, and what is in the making, to members from now on."""
-        self._listener.start(store, live)
+        self._listener.start(store, live, self._heard)
+
+    def _heard(self, member: Address, topic: str, message: bytes) -> bool:
+        hear = self.hear
+        return hear is not None and hear(member, topic, message)
 
     def set_members(self, members: frozenset[Address]) -> None:
         """Whom to have connections with; all others are cut off."""

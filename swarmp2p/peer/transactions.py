@@ -8,33 +8,43 @@ from swarmp2p.control.interface import Receipt
 from swarmp2p.core.actions import SendAdvance, SendFinalize, SendReady, SendReport, SendUpdate
 from swarmp2p.core.errors import TransactionFailed
 from swarmp2p.core.messages import Hint
+from swarmp2p.core.types import NO_DIGEST
 from swarmp2p.peer.context import Context
 
 
 class Transactions:
     """Sends, waits until the view shows it, and takes "somebody else was first" for success."""
 
-    def __init__(self, context: Context, hint: Callable[[Hint], Awaitable[None]]) -> None:
+    def __init__(self, context: Context, hint: Callable[[Hint], None], announce: Callable[[Hint], None]) -> None:
         self._ctx = context
         self._hint = hint
+        self._announce = announce
 
     async def ready(self, action: SendReady) -> None:
         """IDLE to ACTIVE."""
         receipt = await self._ctx.contract.ready()
+        self._ctx.contract.look()
         await self._ctx.view_from(receipt.block_number)
 
     async def submit(self, action: SendUpdate) -> None:
-        """submitUpdate, then a hint to the others."""
+        """submitUpdate: announced before, so that the others can fetch meanwhile, and hinted at afterwards."""
         ctx = self._ctx
         ctx.step("submit", action.round)
+        hint = Hint(action.round, action.digest)
+        self._announce(hint)
         receipt = await ctx.contract.submit_update(
             action.round, action.digest, action.weight, action.metric, action.flags
         )
         ctx.emit("submitted", action.round, gas=receipt.gas_used)
-        ctx.wake_poll()
-        if not ctx.contract.notices_at_once:
-            await self._hint(Hint(action.round, action.digest))
+        ctx.hinted[ctx.store.me] = hint
+        if ctx.all_hinted():
+            ctx.contract.look()
+        self._tell(hint)
         await ctx.view_from(receipt.block_number)
+
+    def _tell(self, hint: Hint) -> None:
+        if not self._ctx.contract.notices_at_once:
+            self._hint(hint)
 
     async def advance(self, action: SendAdvance) -> None:
         """advance; that it is no longer due is as good."""
@@ -51,6 +61,7 @@ class Transactions:
     async def report(self, action: SendReport) -> None:
         """report, on the last head."""
         receipt = await self._ctx.contract.report(action.metric, action.flags)
+        self._ctx.contract.look()
         await self._ctx.view_from(receipt.block_number)
 
     async def _permissionless(self, sending: Awaitable[Receipt]) -> None:
@@ -60,12 +71,13 @@ class Transactions:
         try:
             receipt = await sending
         except TransactionFailed:
-            ctx.wake_poll()
+            ctx.contract.look()
             with trio.move_on_after(1.0):
                 while before == (ctx.view.round, ctx.view.phase, ctx.view.threshold, ctx.view.active):
                     await ctx.changed()
                 return
             raise
         ctx.emit("sent", before[0], gas=receipt.gas_used)
-        ctx.wake_poll()
+        ctx.contract.look()
+        self._tell(Hint(before[0], NO_DIGEST))
         await ctx.view_from(receipt.block_number)

@@ -140,6 +140,9 @@ class MemoryControl(Control):
                 await self._chain.mined()
         return await self.state()
 
+    def look(self) -> None:
+        """It never has to look."""
+
     async def leaders(self, round_: int) -> tuple[Address, ...]:
         """Workers of rank 0."""
         await trio.lowlevel.checkpoint()

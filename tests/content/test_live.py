@@ -9,7 +9,7 @@ import trio
 
 from swarmp2p.content.embedded import EmbeddedStore
 from swarmp2p.content.exchange import Fetcher, Limits, Live, LiveObject
-from swarmp2p.content.unixfs import HASH_SIZE, hash_bytes
+from swarmp2p.content.unixfs import HASH_SIZE, chunk_length, hash_bytes
 from swarmp2p.core.types import CHUNK_SIZE
 from tests.content.tls import Member, Nowhere
 from tests.content.wire import pattern
@@ -29,31 +29,27 @@ class Making:
 
     def __init__(self) -> None:
         self.ready: set[int] = set()
-        self.object = LiveObject(TOTAL, lambda index: chunk(index) if index in self.ready else None)
+        self.object = LiveObject(len(DATA), lambda index: chunk(index) if index in self.ready else None)
 
     def make(self, *indexes: int) -> None:
         self.ready.update(indexes)
         self.object.advance()
 
 
-def test_what_is_ready_comes_from_the_first_one_on() -> None:
+def test_what_is_ready_can_be_had() -> None:
     making = Making()
-    making.make(0, 1, 3)
-    assert making.object.chunks(0, 8, 0) == [chunk(0), chunk(1)]
-    assert making.object.chunks(2, 8, 0) == []
-    assert making.object.chunks(8, 20, 0) == []
-    making.make(8)
-    assert making.object.chunks(8, 20, 0) == [chunk(8)]
-    assert making.object.chunks(20, 21, 60) == [], "there is no such chunk to wait for"
+    making.make(0, 3, 8)
+    assert (making.object.total, making.object.length(0), making.object.length(8)) == (9, CHUNK_SIZE, CHUNK_SIZE - 1000)
+    assert [making.object.chunk(index, 0) for index in (0, 1, 3, 8)] == [chunk(0), None, chunk(3), chunk(8)]
 
 
 def test_a_waiting_thread_has_a_chunk_as_soon_as_it_is_made() -> None:
     making, got = Making(), []
-    thread = threading.Thread(target=lambda: got.append(making.object.chunks(0, 0, 60)))
+    thread = threading.Thread(target=lambda: got.append(making.object.chunk(0, 60)))
     thread.start()
     making.make(0)
     thread.join(30)
-    assert got == [[chunk(0)]]
+    assert got == [chunk(0)]
 
 
 def test_a_name_can_be_waited_for_and_is_withdrawn() -> None:
@@ -111,15 +107,28 @@ async def test_a_leader_that_stops_or_goes_leaves_what_came(join: Join) -> None:
     links.close()
 
 
-@pytest.mark.parametrize("length", [0, 1, CHUNK_SIZE - 1])
-async def test_a_leader_that_sends_chunks_of_another_length_is_a_liar(join: Join, length: int) -> None:
+@pytest.mark.parametrize("size", [1, len(DATA) - CHUNK_SIZE, len(DATA) - 1, len(DATA) + CHUNK_SIZE])
+async def test_a_leader_whose_slice_has_another_size_is_a_liar(join: Join, size: int) -> None:
     leader, mine = join("leader"), join("mine")
-    leader.live.publish(NAME, LiveObject(TOTAL, lambda index: bytes(length)))
+    leader.live.publish(NAME, LiveObject(size, lambda index: bytes(chunk_length(index, size))))
     links = mine.links_to(leader)
     fetcher = Fetcher(mine.store, Nowhere(leader), direct=links)
     part = mine.store.assemble("r1", len(DATA))
-    assert await fetcher.follow(NAME, TOTAL, leader.address, part.write_chunk) == 0
+    assert await fetcher.follow(NAME, TOTAL, leader.address, part.write_chunk) < TOTAL
     assert fetcher.distrusted() == {leader.address}
+    links.close()
+
+
+@pytest.mark.parametrize("length", [0, 1, CHUNK_SIZE + 1])
+async def test_a_chunk_of_another_length_than_said_is_not_sent(join: Join, length: int) -> None:
+    leader, mine = join("leader"), join("mine")
+    leader.live.publish(NAME, LiveObject(len(DATA), lambda index: bytes(length) if index == 2 else chunk(index)))
+    links = mine.links_to(leader)
+    fetcher = Fetcher(mine.store, Nowhere(leader), direct=links)
+    got: list[int] = []
+    assert await fetcher.follow(NAME, TOTAL, leader.address, lambda index, data: got.append(index)) == 2
+    assert got == [0, 1]
+    assert fetcher.distrusted() == set()
     links.close()
 
 

@@ -16,7 +16,7 @@ from swarmp2p.core.errors import ContentUnavailable, PortInUse
 from swarmp2p.core.types import CHUNK_SIZE, Address
 from swarmp2p.identity import Key
 from swarmp2p.network.certificate import certified_member, issue_certificate
-from tests.content.tls import LOCAL, Member, Nowhere
+from tests.content.tls import LOCAL, REFUSED, Member, Nowhere
 from tests.content.wire import Memory, Serve, pattern
 
 DATA = pattern(40 * CHUNK_SIZE + 1000)
@@ -296,3 +296,40 @@ async def test_nothing_to_be_had_is_an_error_that_names_who_was_asked(join: Join
     with pytest.raises(ContentUnavailable, match=f"0x{origin.address.hex()}: does not have it"):
         await Fetcher(mine.store, Nowhere(origin), direct=links).fetch_file(hash_bytes(DATA).digest, len(DATA))
     links.close()
+
+
+async def test_a_message_is_taken_refused_or_does_not_get_there(join: Join) -> None:
+    other, mine = join("other"), join("mine")
+    links = mine.links_to(other)
+    sent = [b"\0", bytes(range(256)) * 128, REFUSED, b"again"]
+    taken = [await links.tell(other.address, "round", message, 5.0) for message in sent]
+    assert taken == [True, True, False, True]
+    assert other.heard == [(mine.address, "round", message) for message in sent]
+    file = other.put(DATA)  # the connection is of use for other things as before
+    fetcher = Fetcher(mine.store, Nowhere(other), direct=links)
+    await fetcher.fetch_file(file.digest, file.size)
+    assert mine.greeted == [other.address]
+    other.listener.close()
+    assert await links.tell(other.address, "round", b"gone", 5.0) is None
+    links.close()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST /swarmp2p/1/messages/round HTTP/1.1\r\nHost: x\r\nContent-Length: 32769\r\n\r\n",
+        b"POST /swarmp2p/1/messages/round HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST /swarmp2p/1/messages/Round HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
+        b"PUT /swarmp2p/1/messages/round HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
+    ],
+)
+def test_what_is_no_message_ends_the_connection(join: Join, request_: bytes) -> None:
+    other, mine = join("other"), join("mine")
+    other.pins.pin(mine.address, mine.certificate)
+    mine.pins.pin(other.address, other.certificate)
+    raw = socket.create_connection((LOCAL, other.listener.port))
+    with mine.pins.context(server=False).wrap_socket(raw) as secure:
+        secure.sendall(request_)
+        secure.settimeout(10)
+        assert secure.recv(100) == b""
+    assert other.heard == []

@@ -11,6 +11,8 @@ from swarmp2p.identity import Key
 from swarmp2p.network.certificate import issue_certificate
 
 LOCAL = "127.0.0.1"
+REFUSED = b"nonsense"
+"""A message that members refuse."""
 
 
 class Member:
@@ -31,7 +33,12 @@ class Member:
         self.pins = Pins(chain)
         self.listener = Listener((LOCAL,), 0, self.pins, self._limits)
         self.live = Live()
-        self.listener.start(self.store, self.live)
+        self.heard: list[tuple[Address, str, bytes]] = []
+        self.listener.start(self.store, self.live, self.hear)
+
+    def hear(self, member: Address, topic: str, message: bytes) -> bool:
+        self.heard.append((member, topic, message))
+        return message != REFUSED
 
     @property
     def endpoint(self) -> Endpoint:

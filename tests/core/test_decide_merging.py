@@ -13,6 +13,7 @@ from swarmp2p.core.actions import (
     Wake,
 )
 from swarmp2p.core.decide import observe
+from swarmp2p.core.decide_merging import SYNC_EVERY
 from swarmp2p.core.election import duty_width, permutation, rank_of
 from swarmp2p.core.messages import Attestation, Claim, Objection
 from swarmp2p.core.types import Reason, Status
@@ -279,7 +280,9 @@ def test_who_comes_late_asks_at_once_and_the_others_after_an_interval() -> None:
     assert of(Sync, wanted(view, a_store(started_at=T0 - 1))) == [Sync(3, 0)]
     store = a_store()
     assert not of(Sync, wanted(view, store, T0))
-    assert of(Sync, wanted(view, store, T0 + 1)) == [Sync(3, 1)]
+    assert not of(Sync, wanted(view, store, T0 + SYNC_EVERY - 0.1))
+    assert of(Sync, wanted(view, store, T0 + SYNC_EVERY)) == [Sync(3, 1)]
+    assert of(Sync, wanted(view, store, T0 + 2 * SYNC_EVERY)) == [Sync(3, 2)]
 
 
 # Observing

@@ -15,6 +15,7 @@ from swarmp2p.identity import Key
 from swarmp2p.network.interface import topic_name
 from swarmp2p.network.wire import encode_receipts
 from swarmp2p.peer.context import Context
+from swarmp2p.peer.delivery import Delivery
 from swarmp2p.peer.metering import MOST_MESSAGES, PLAUSIBLE, Metering
 from swarmp2p.rewards.receipts import SignedReceipt, read_receipts, sign_receipt
 from swarmp2p.testing.memory_swarm import MemorySwarm, open_memory_swarm, run_all
@@ -99,7 +100,7 @@ def metering() -> Metering:
         view=replace(builders.collecting(), members=members), config=builders.CONFIG, domain=DOMAIN,
         manifest=SimpleNamespace(chain_id=1, contract=bytes(20)), fetcher=SimpleNamespace(received={}),
     )  # fmt: skip
-    return Metering(cast(Context, context))
+    return Metering(cast(Context, context), Delivery(cast(Context, context)))
 
 
 def message(count: int = 1, *, about: int = 3, **changes: Any) -> bytes:

@@ -17,6 +17,7 @@ from swarmp2p.network.interface import topic_name
 from swarmp2p.network.wire import encode_signed
 from swarmp2p.peer import talk
 from swarmp2p.peer.context import Context
+from swarmp2p.peer.delivery import Delivery
 from swarmp2p.peer.misconduct import Proof, keep_proof
 from swarmp2p.peer.payments import open_money, prove
 from swarmp2p.testing.memory_swarm import open_memory_swarm
@@ -129,7 +130,7 @@ async def test_what_a_peer_answers_to_a_sync_spoils_only_that(tmp_path: Path, mo
     answers = [[(each.body, each.signature) for each in (signed(body, key, domain) for body in bodies)]]
     monkeypatch.setattr(talk, "send_sync_request", nothing)
     monkeypatch.setattr(talk, "receive_sync_response", receive)
-    mouth = talk.Talk(cast(Context, context))
+    mouth = talk.Talk(cast(Context, context), Delivery(cast(Context, context)))
     for _ in range(2):
         await mouth._sync_with(key.address, 3)
     assert [each.body for each in current.messages()] == claims[:1]

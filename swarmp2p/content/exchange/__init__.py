@@ -4,7 +4,7 @@ from swarmp2p.content.exchange.direct import TlsLinks
 from swarmp2p.content.exchange.effects import Signal
 from swarmp2p.content.exchange.fetcher import Fetcher
 from swarmp2p.content.exchange.link import Direct
-from swarmp2p.content.exchange.listener import Listener
+from swarmp2p.content.exchange.listener import Hear, Listener
 from swarmp2p.content.exchange.live import Live, LiveObject
 from swarmp2p.content.exchange.pins import Endpoint, Pins
 from swarmp2p.content.exchange.pull import Limits
@@ -17,6 +17,7 @@ __all__ = [
     "Direct",
     "Endpoint",
     "Fetcher",
+    "Hear",
     "Limits",
     "Listener",
     "Live",

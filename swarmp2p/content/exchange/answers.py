@@ -37,6 +37,8 @@ class Reply:
     body: tuple[Piece, ...] | Iterator[Piece] = ()
 
 
+TAKEN = Reply(202)
+REFUSED = Reply(403)
 NOT_FOUND = Reply(404)
 NOT_UNDERSTOOD = Reply(400)
 
@@ -137,12 +139,22 @@ def _chunks(store: ContentStore, request: Request) -> Reply:
 
 
 def _live_chunks(making: LiveObject, request: Request) -> Reply:
+    """All that were asked for, each sent when it is ready: a request a chunk would cost as much as the chunk. Should one
+    not come in time, the connection ends within the answer."""
     assert request.last is not None
-    chunks = making.chunks(request.first, request.last, request.wait)
-    if not chunks:
+    if request.first >= making.total or making.chunk(request.first, request.wait) is None:
         return NOT_FOUND
-    said = f"chunks {request.first}-{request.first + len(chunks) - 1}/{making.total}"
-    return _sized(_BYTES, tuple(chunks), sum(map(len, chunks)), ("Content-Range", said), status=206)
+    run = range(request.first, min(request.last + 1, making.total))
+
+    def piece(index: int) -> bytes:
+        data = making.chunk(index, request.wait)
+        if data is None or len(data) != making.length(index):
+            raise ContentUnavailable(f"Chunk {index} of {request.name.hex()} is not made yet.", "Ask again later.")
+        return data
+
+    said = f"chunks {run.start}-{run.stop - 1}/{making.total}"
+    body, length = tuple(partial(piece, index) for index in run), sum(map(making.length, run))
+    return _sized(_BYTES, body, length, ("Content-Range", said), status=206)
 
 
 # The trustless gateway

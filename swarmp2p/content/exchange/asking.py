@@ -9,16 +9,16 @@ from functools import partial
 
 from swarmp2p.content.exchange.effects import BadMessage, Conversation, Fill, Pause, ReadHead, Send, Signal, Work
 from swarmp2p.content.exchange.pull import Limits, Pull
-from swarmp2p.content.exchange.requests import MAX_CHUNKS, MAX_HEAD, Answer, Outgoing, What
+from swarmp2p.content.exchange.requests import MAX_CHUNKS, MAX_HEAD, MAX_RUN, Answer, Asked, Outgoing, Posting, What
 from swarmp2p.content.unixfs import HASH_SIZE
 from swarmp2p.core.errors import ContentCorrupt
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 
-_AHEAD = 4
-"""Chunks asked for before they are there, of an object in the making: enough to keep a link of 100 Mbit/s and 80 ms full."""
+_AHEAD = 2
+"""Requests under way for an object in the making: there is always one that can be answered."""
 
 
-def _answer(request: Outgoing, stall: float) -> Conversation[Answer]:
+def _answer(request: Asked, stall: float) -> Conversation[Answer]:
     head = yield ReadHead(MAX_HEAD, stall)
     if not head:
         raise ConnectionError("closed the connection")
@@ -84,27 +84,44 @@ def follow(
         BadMessage: the source does not keep to the protocol.
     """
     buffer = memoryview(bytearray(CHUNK_SIZE))
-    here = already
+    runs = deque(range(at, min(at + MAX_RUN, total)) for at in range(already, total, MAX_RUN))
     asked: deque[Outgoing] = deque()
-    ahead = already
-    while here < total:
-        while ahead < total and len(asked) < _AHEAD:
-            asked.append(Outgoing(name, What.CHUNKS, range(ahead, ahead + 1), wait=max(1, int(stall))))
-            ahead += 1
+    while runs or asked:
+        while runs and len(asked) < _AHEAD:
+            asked.append(Outgoing(name, What.CHUNKS, runs.popleft(), wait=max(1, int(stall))))
             yield Send(asked[-1].head, stall)
-        answer = yield from _answer(asked.popleft(), 2 * stall + 1)
+        request = asked.popleft()
+        answer = yield from _answer(request, 2 * stall + 1)
         if not answer.found:
-            return here
-        if (answer.first, answer.last, answer.total) != (here, here, total) or answer.length > CHUNK_SIZE:
-            raise BadMessage(f"chunks {answer.first} to {answer.last} of {answer.total} where {here} was asked for")
-        data = buffer[: answer.length]
-        yield Fill(data, stall)
-        try:
-            yield Work(partial(take, here, data))
-        except ValueError as error:
-            raise BadMessage(str(error)) from error
-        here += 1
-    return here
+            return request.run.start
+        length = _length_of(answer, request.run, total)
+        for index in request.run:
+            data = buffer[: min(CHUNK_SIZE, length - CHUNK_SIZE * (index - request.run.start))]
+            yield Fill(data, stall + 1)
+            try:
+                yield Work(partial(take, index, data))
+            except ValueError as error:
+                raise BadMessage(str(error)) from error
+    return total
+
+
+def _length_of(answer: Answer, run: range, total: int) -> int:
+    """Bytes in an answer with all these chunks. BadMessage if it has others."""
+    if (answer.first, answer.last, answer.total) != (run.start, run.stop - 1, total):
+        asked = f"{run.start} to {run.stop - 1} of {total}"
+        raise BadMessage(f"chunks {answer.first} to {answer.last} of {answer.total} where {asked} were asked for")
+    if not CHUNK_SIZE * (len(run) - 1) < answer.length <= CHUNK_SIZE * len(run):
+        raise BadMessage(f"{answer.length} bytes are not {len(run)} chunks")
+    return answer.length
+
+
+def told(topic: str, message: bytes, stall: float) -> Conversation[bool]:
+    """Tell the other side something; whether it took it. Raises BadMessage."""
+    request = Posting(topic, message)
+    yield Send(request.head, stall)
+    answer = yield from _answer(request, stall)
+    yield from _body(answer.length, CHUNK_SIZE, stall)
+    return answer.found
 
 
 class Lane:

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import trio
 
-from swarmp2p.content.exchange.effects import BlockingPipe, Conversation
+from swarmp2p.content.exchange.asking import told
+from swarmp2p.content.exchange.effects import BadMessage, BlockingPipe, Conversation
 from swarmp2p.content.exchange.link import Link
 from swarmp2p.content.exchange.listener import HANDSHAKE_TIMEOUT, hang_up, tune
 from swarmp2p.content.exchange.pins import Endpoint, Pins
@@ -119,6 +120,25 @@ class TlsLinks:
                 return SocketLink(peer, sock, self)
             self._endpoints.pop(peer, None)
         self._given_up[peer] = time.monotonic() + RETRY_AFTER
+        return None
+
+    async def tell(self, peer: Address, topic: str, message: bytes, timeout: float) -> bool | None:
+        """Bring a message to a member itself; whether it took it, None if it did not get there within `timeout` seconds."""
+        with trio.move_on_after(timeout):
+            try:
+                link = await self.connect(peer)
+            except OSError:
+                return None
+            if link is None:
+                return None
+            taken: bool | None = None
+            try:
+                taken = await link.run(told(topic, message, timeout))
+            except (BadMessage, OSError) as error:
+                _log.info("0x%s was not told: %s", peer.hex(), error)
+            finally:
+                await link.release(reusable=taken is not None)
+            return taken
         return None
 
     async def _ask(self, peer: Address) -> Endpoint | None:

@@ -29,6 +29,9 @@ BACKLOG = 64
 ACCEPT_PAUSE = 0.1
 """Seconds after a connection could not be accepted."""
 
+Hear = Callable[[Address, str, bytes], bool]
+"""Blocking: takes author, topic and message of a member, and says whether it was worth anything."""
+
 
 def tune(sock: socket.socket) -> None:
     """What suits requests of a megabyte: no waiting for more to send, and a congestion control that fills short links."""
@@ -61,6 +64,7 @@ class Listener:
         self._limits = limits or ServerLimits()
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._hear: Hear | None = None
         self._threads: set[threading.Thread] = set()
         self._sockets: dict[socket.socket, Address | None] = {}
         self._listening: list[socket.socket] = []
@@ -74,9 +78,10 @@ class Listener:
                 raise
             self.port = self._listening[-1].getsockname()[1]
 
-    def start(self, store: ContentStore, live: Live | None = None) -> None:
-        """Serve this store, and what is in the making, from now on."""
+    def start(self, store: ContentStore, live: Live | None = None, hear: Hear | None = None) -> None:
+        """Serve this store, and what is in the making, from now on; `hear` is called with messages of members."""
         answers = Answers(store, live or Live())
+        self._hear = hear
         for listening in self._listening:
             self._spawn(partial(self._accept, listening, answers))
 
@@ -173,8 +178,9 @@ class Listener:
             return member
 
     def _serve(self, member: Address, secure: ssl.SSLSocket, answers: Answers) -> None:
+        hear = None if self._hear is None else partial(self._hear, member)
         try:
-            BlockingPipe(secure).run(serve(answers, self._limits, waits=True))
+            BlockingPipe(secure).run(serve(answers, self._limits, waits=True, hear=hear))
         except BadMessage as error:
             _log.warning("refused a TLS connection of %s: %s", name_of(member), error)
         except (ContentUnavailable, ContentCorrupt) as error:

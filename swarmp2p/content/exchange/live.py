@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from swarmp2p.content.exchange.effects import Signal
+from swarmp2p.content.unixfs import chunk_count, chunk_length
 from swarmp2p.core.types import Digest
 
 
@@ -16,33 +17,37 @@ class LiveObject:
     """Chunks that become ready one after the other, in ascending order or not. Thread-safe.
 
     Args:
-        total: chunks in it.
+        size: bytes in it.
         read: blocking; a chunk, or None while it is not ready.
     """
 
-    def __init__(self, total: int, read: Callable[[int], bytes | None]) -> None:
-        self.total = total
+    def __init__(self, size: int, read: Callable[[int], bytes | None]) -> None:
+        self._size = size
         self._read = read
         self._changed = Signal()
+
+    @property
+    def total(self) -> int:
+        """Chunks in it."""
+        return chunk_count(self._size)
+
+    def length(self, index: int) -> int:
+        """Bytes in a chunk."""
+        return chunk_length(index, self._size)
 
     def advance(self) -> None:
         """Some chunk has become ready."""
         self._changed.send()
 
-    def chunks(self, first: int, last: int, wait: float) -> list[bytes]:
-        """Those of [first, last] that are ready, from the first one on; waits up to `wait` seconds for that one."""
+    def chunk(self, index: int, wait: float) -> bytes | None:
+        """One of its chunks; waits up to `wait` seconds for it, and gives None if it is not ready by then."""
         deadline = time.monotonic() + wait
         while True:
             seen = self._changed.count
-            found: list[bytes] = []
-            for index in range(first, min(last + 1, self.total)):
-                data = self._read(index)
-                if data is None:
-                    break
-                found.append(data)
+            data = self._read(index)
             left = deadline - time.monotonic()
-            if found or left <= 0 or first >= self.total:
-                return found
+            if data is not None or left <= 0:
+                return data
             self._changed.wait(left, since=seen)
 
 

@@ -8,6 +8,8 @@
     GET /swarmp2p/1/<name>/chunks              with `Range: chunks=first-last`: these chunks, or the first few of them;
                                                `Prefer: wait=s` (RFC 7240) waits for one that is in the making (live.py),
                                                `Cache-Control: no-cache` has them compared with their hashes once more
+    POST /swarmp2p/1/messages/<topic>          what would else be gossip (docs/protocol.md, section 7) for the other side
+                                               itself; 202 when it was taken, 403 when it was refused
 
 The first three are those of the IPFS trustless gateway (specs.ipfs.tech, http-gateways): any client of that gets files
 from here. An object is named by its digest in hexadecimal: a file, a file in parts, or a slice of a merged model (its leaf
@@ -36,7 +38,9 @@ MAX_CHUNKS = 1 << 20
 MAX_RUN = 64
 """Chunks in one request."""
 MAX_WAIT = 10.0
-"""Seconds that an answer is put off at most, for chunks in the making."""
+"""Seconds that an answer, or each chunk within one, is put off at most while it is in the making."""
+MAX_BODY = 32 * 1024
+"""Bytes of a message."""
 
 _OWN = re.compile(r"/swarmp2p/1/([0-9a-f]{64})/(leaves|held|chunks)")
 _IPFS = re.compile(r"/ipfs/([A-Za-z0-9]{8,128})/?")
@@ -46,6 +50,7 @@ _CONTENT_RANGE = re.compile(rb"chunks (0|[1-9][0-9]{0,6})-(0|[1-9][0-9]{0,6})/([
 _COUNT = re.compile(rb"[1-9][0-9]{0,6}")
 _WAIT = re.compile(rb"wait=([0-9]{1,3})")
 _HOST = ("Host", "swarmp2p")
+_MESSAGES = re.compile(r"/swarmp2p/1/messages/([a-z]{1,32})")
 
 
 class What(Enum):
@@ -57,6 +62,7 @@ class What(Enum):
     LEAVES = "leaves"
     HELD = "held"
     CHUNKS = "chunks"
+    MESSAGE = "message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,8 @@ class Request:
         head_only: the method is HEAD.
         wait: seconds that the other side would wait for chunks in the making.
         recheck: what came before was wrong: compare the chunks with their hashes before they are sent again.
+        topic: of a MESSAGE.
+        body: bytes that follow the head; only a MESSAGE has any.
     """
 
     what: What
@@ -83,6 +91,8 @@ class Request:
     head_only: bool = False
     wait: float = 0.0
     recheck: bool = False
+    topic: str = ""
+    body: int = 0
 
 
 class Incoming:
@@ -92,7 +102,7 @@ class Incoming:
         head: up to and with the empty line.
 
     Raises:
-        BadMessage: not HTTP/1.1, or with a body.
+        BadMessage: not HTTP/1.1, or with a body that is no message.
     """
 
     def __init__(self, head: bytes) -> None:
@@ -100,11 +110,27 @@ class Incoming:
         try:
             self._connection.receive_data(head)
             event = self._connection.next_event()
-            if not isinstance(event, h11.Request) or not isinstance(self._connection.next_event(), h11.EndOfMessage):
+            if not isinstance(event, h11.Request):
+                raise BadMessage("no request")
+            self._event = event
+            if not isinstance(self._connection.next_event(), h11.EndOfMessage) and self._posted() is None:
                 raise BadMessage("a request with a body")
         except h11.RemoteProtocolError as error:
             raise BadMessage(f"not HTTP/1.1: {error}") from error
-        self._event = event
+
+    def _posted(self) -> Request | None:
+        """This request, if it brings a message."""
+        topic = _MESSAGES.fullmatch(self._event.target.decode("ascii", "replace"))
+        length = next((value for name, value in self._event.headers if name == b"content-length"), b"")
+        if topic is None or self._event.method != b"POST" or not _COUNT.fullmatch(length) or int(length) > MAX_BODY:
+            return None
+        return Request(What.MESSAGE, topic=topic[1], body=int(length))
+
+    def take(self, body: bytes | bytearray) -> None:
+        """The body has come."""
+        self._connection.receive_data(bytes(body))
+        while isinstance(self._connection.next_event(), h11.Data):
+            pass
 
     @property
     def keeps_open(self) -> bool:
@@ -115,6 +141,8 @@ class Incoming:
         """The request, or None when it is none of those above."""
         method, target = self._event.method.decode(), self._event.target.decode("ascii", "replace")
         ranges = [value.decode("latin-1") for name, value in self._event.headers if name == b"range"]
+        if posted := self._posted():
+            return posted
         if method not in ("GET", "HEAD") or len(ranges) > 1:
             return None
         path, _, query = target.partition("?")
@@ -205,30 +233,14 @@ class Answer:
     total: int
 
 
-class Outgoing:
-    """A request to be sent, and what is made of the head that answers it.
+class Asked:
+    """A request to be sent, and what is made of the head that answers it."""
 
-    Args:
-        name: digest of the object.
-        what: LEAVES, HELD or CHUNKS.
-        run: the chunks asked for, with CHUNKS.
-        wait: whole seconds to wait for them while they are in the making.
-        recheck: what came before was wrong.
-    """
-
-    def __init__(
-        self, name: Digest, what: What, run: range = range(0), *, wait: int = 0, recheck: bool = False
-    ) -> None:
+    def __init__(self, request: h11.Request, body: bytes = b"") -> None:
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-        ranges = [("Range", f"chunks={run.start}-{run.stop - 1}")] if what is What.CHUNKS else []
-        prefer = [("Prefer", f"wait={wait}")] if wait else []
-        cache = [("Cache-Control", "no-cache")] if recheck else []
-        target = f"/swarmp2p/1/{name.hex()}/{what.value}"
-        request = h11.Request(method="GET", target=target, headers=[_HOST, *ranges, *prefer, *cache])
-        self.run = run
-        self.recheck = recheck
-        self.head = (self._connection.send(request) or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
-        """The request as bytes."""
+        events = [request, *([h11.Data(data=body)] if body else []), h11.EndOfMessage()]
+        self.head = b"".join(self._connection.send(event) or b"" for event in events)
+        """The request as bytes, with its body."""
 
     def answered(self, head: bytes) -> Answer:
         """What an answer's head says. Raises BadMessage when it is none of this protocol."""
@@ -243,12 +255,48 @@ class Outgoing:
         length = fields.get(b"content-length", b"")
         if not re.fullmatch(rb"[0-9]{1,12}", length):
             raise BadMessage("an answer without a length")
-        if event.status_code == 404:
+        if event.status_code in (403, 404):
             return Answer(False, int(length), 0, -1, 0)
-        if event.status_code not in (200, 206):
+        if event.status_code not in (200, 202, 206):
             raise BadMessage(f"the status {event.status_code}")
         said = fields.get(b"content-range", b"")
         if match := _CONTENT_RANGE.fullmatch(said):
             return Answer(True, int(length), int(match[1]), int(match[2]), int(match[3]))
         chunks = fields.get(CHUNKS_HEADER.lower().encode(), b"")
         return Answer(True, int(length), 0, -1, int(chunks) if _COUNT.fullmatch(chunks) else 0)
+
+
+class Outgoing(Asked):
+    """A request for what an object is made of.
+
+    Args:
+        name: digest of the object.
+        what: LEAVES, HELD or CHUNKS.
+        run: the chunks asked for, with CHUNKS.
+        wait: whole seconds to wait for them while they are in the making.
+        recheck: what came before was wrong.
+    """
+
+    def __init__(
+        self, name: Digest, what: What, run: range = range(0), *, wait: int = 0, recheck: bool = False
+    ) -> None:
+        ranges = [("Range", f"chunks={run.start}-{run.stop - 1}")] if what is What.CHUNKS else []
+        prefer = [("Prefer", f"wait={wait}")] if wait else []
+        cache = [("Cache-Control", "no-cache")] if recheck else []
+        target = f"/swarmp2p/1/{name.hex()}/{what.value}"
+        super().__init__(h11.Request(method="GET", target=target, headers=[_HOST, *ranges, *prefer, *cache]))
+        self.run = run
+        self.recheck = recheck
+
+
+class Posting(Asked):
+    """A message to be sent to the other side itself.
+
+    Args:
+        topic: lower-case letters.
+        message: 1 to MAX_BODY bytes.
+    """
+
+    def __init__(self, topic: str, message: bytes) -> None:
+        headers = [_HOST, ("Content-Length", str(len(message)))]
+        super().__init__(h11.Request(method="POST", target=f"/swarmp2p/1/messages/{topic}", headers=headers), message)

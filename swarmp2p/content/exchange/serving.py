@@ -1,14 +1,12 @@
 """The serving side's half of a conversation."""
 
-import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from swarmp2p.content.exchange.answers import NOT_UNDERSTOOD, Answers, Reply
-from swarmp2p.content.exchange.effects import Conversation, ReadHead, Send, Work
-from swarmp2p.content.exchange.requests import MAX_HEAD, Incoming
-
-_log = logging.getLogger(__name__)
+from swarmp2p.content.exchange.answers import NOT_UNDERSTOOD, REFUSED, TAKEN, Answers, Reply
+from swarmp2p.content.exchange.effects import Conversation, Fill, ReadHead, Send, Work
+from swarmp2p.content.exchange.requests import MAX_HEAD, Incoming, Request, What
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +26,14 @@ class ServerLimits:
     connections: int = 512
 
 
-def serve(answers: Answers, limits: ServerLimits, *, waits: bool) -> Conversation[None]:
+def serve(
+    answers: Answers, limits: ServerLimits, *, waits: bool, hear: Callable[[str, bytes], bool] | None = None
+) -> Conversation[None]:
     """Answer requests until the other side ends the connection.
 
     Args:
         waits: whether an answer may be put off until a chunk is made; it takes a thread up.
+        hear: blocking; takes topic and message of the other side, and says whether it was worth anything. None: no messages.
 
     Raises:
         BadMessage: what came is not HTTP.
@@ -46,7 +47,10 @@ def serve(answers: Answers, limits: ServerLimits, *, waits: bool) -> Conversatio
         request = incoming.understood()
         if request is not None and request.wait and not waits:
             request = replace(request, wait=0.0)
-        answer: Reply = NOT_UNDERSTOOD if request is None else (yield Work(partial(answers.reply, request)))
+        if request is not None and request.what is What.MESSAGE:
+            answer = yield from _heard(incoming, request, limits, hear)
+        else:
+            answer = NOT_UNDERSTOOD if request is None else (yield Work(partial(answers.reply, request)))
         yield Send(incoming.answer(answer.status, answer.length, answer.headers), limits.send)
         if request is None or not request.head_only:
             for piece in answer.body:
@@ -56,3 +60,14 @@ def serve(answers: Answers, limits: ServerLimits, *, waits: bool) -> Conversatio
                 yield Send(incoming.end(), limits.send)
         if not incoming.keeps_open:
             return
+
+
+def _heard(
+    incoming: Incoming, request: Request, limits: ServerLimits, hear: Callable[[str, bytes], bool] | None
+) -> Conversation[Reply]:
+    body = bytearray(request.body)
+    yield Fill(memoryview(body), limits.send)
+    incoming.take(body)
+    if hear is None:
+        return NOT_UNDERSTOOD
+    return TAKEN if (yield Work(partial(hear, request.topic, bytes(body)))) else REFUSED
