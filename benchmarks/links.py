@@ -1,8 +1,8 @@
 """Hosts of their own for the peers of a benchmark, on links of a given rate: network namespaces on one bridge.
 
 The benchmark itself begins anew in a namespace, where it makes the bridge, and the hosts are namespaces that processes of
-its own hold. No namespace has a name, and none outlives its processes: all is gone when the benchmark ends, however it
-ends, and two at a time do not meet. Needs Linux with `tc tbf`, and root or user namespaces.
+its own hold. No namespace has a name, and none outlives its processes: all is gone when the benchmark ends, and two at a
+time do not meet. Needs Linux with `tc tbf`, and root or user namespaces.
 """
 
 import contextlib

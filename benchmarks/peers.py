@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import queue
+import signal
 import sys
 import tempfile
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,7 +28,7 @@ WARM_UP = 2
 """Rounds before those that count: connections are made in them."""
 TOLERANCE = 1e-4
 """How far a value may be from the mean that was computed otherwise."""
-BLOCK_TIME = 0.25
+BLOCK_TIME = 1.0
 """Seconds between anvil's blocks; it mines each transaction at once besides."""
 KNOBS = Knobs(leader_timeout=20.0, fetch_timeout=10.0, slack=2.0, stagger=0.5, announce_interval=1.0, linger=1.0)
 
@@ -153,16 +156,30 @@ def running_peers(setting: Setting, rounds: int, rpc: str, links: Links | None =
 
 
 def on_anvil(block_time: float | None, work: Callable[[str], T], host: str = "127.0.0.1") -> T:
-    """Run blocking work with the URL of an anvil of its own, which listens on this address."""
+    """Do this work with the URL of an anvil of its own, which listens on this address.
 
-    async def both() -> T:
-        async with trio.open_nursery() as nursery:
-            endpoint = await nursery.start(partial(run_anvil, block_time=block_time, host=host))
-            result = await trio.to_thread.run_sync(work, endpoint.url)
-            nursery.cancel_scope.cancel()
-        return result
+    The anvil is another thread's: an interrupt, or SIGTERM, ends the work where it is, and what it has begun is closed.
+    """
+    started: queue.Queue[tuple[str, Callable[[], None]] | BaseException] = queue.Queue()
 
+    async def run() -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                endpoint = await nursery.start(partial(run_anvil, block_time=block_time, host=host))
+                stop, token = nursery.cancel_scope.cancel, trio.lowlevel.current_trio_token()
+                started.put((endpoint.url, lambda: token.run_sync_soon(stop)))
+        except BaseExceptionGroup as several:
+            started.put(several.exceptions[0])
+
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    thread = threading.Thread(target=trio.run, args=(run,))
+    thread.start()
+    found = started.get()
+    if isinstance(found, BaseException):
+        raise found
+    url, stop = found
     try:
-        return trio.run(both)
-    except BaseExceptionGroup as several:
-        raise several.exceptions[0] from None
+        return work(url)
+    finally:
+        stop()
+        thread.join()
