@@ -16,7 +16,8 @@ A merge, as the peer drives it (what is not awaited runs in a worker thread):
     await fetcher.fetch_chunks(target, first, end, prefer=[origin])           # verified, and served from now on
     part = store.assemble(name, size)
     part.write_chunk(i, merged)                                               # from store.read_chunk(update, i) of all
-    digest = part.seal_slice(first, end)                                      # flushed, served: claim it
+    digest = part.seal_slice(first, end)                                      # served: claim it
+    part.flush()                                                              # attest it
     leaf_list = await fetcher.fetch_leaf_list(other, prefer=claimants)        # a slice that others merged
     await fetcher.fetch_chunks(part.target(first, leaf_list, other), prefer=claimants)
     part.seal_slice(first, end)

@@ -236,7 +236,7 @@ class EmbeddedStore:
         if move:
             with room(self._folder):
                 sync_file(path)
-            return self._take_in(path, hash_file(path), original=path)
+            return self.put_unflushed(path)
         copy = self.scratch()
         try:
             # Hashed after copying: the source may change under our hands, the copy does not.
@@ -261,8 +261,20 @@ class EmbeddedStore:
         finally:
             path.unlink(missing_ok=True)
 
+    def put_unflushed(self, path: Path) -> Hashed:
+        return self._take_in(path, hash_file(path), original=path)
+
+    def flush(self, digest: Digest) -> None:
+        path = self._file(digest).path
+        try:
+            with room(self._folder):
+                sync_file(path)
+        except BaseException:
+            self.drop(digest)
+            raise
+
     def _take_in(self, path: Path, hashed: Hashed, original: Path | None = None) -> Hashed:
-        """Make a flushed file an object by renaming it."""
+        """Make a file an object by renaming it."""
         with self._making:
             if self.has(hashed.digest):
                 if original is not None:

@@ -71,8 +71,8 @@ class Part(Protocol):
         """Leaf hashes of the chunks [first, end), 32 bytes each, or None if a chunk is missing."""
 
     def seal_slice(self, first: int, end: int) -> Digest:
-        """Chunks [first, end) are all here: flush them to disk and serve them from now on as a slice, also after a
-        restart. Returns the slice digest. An attestation may name the slice only after this (docs/protocol.md, section 7).
+        """Chunks [first, end) are all here: serve them from now on as a slice, also after a restart. Returns the slice
+        digest. An attestation may name the slice only after a `flush` besides (docs/protocol.md, section 7).
 
         Raises:
             ContentUnavailable: a chunk is missing.
@@ -186,6 +186,25 @@ class ServesUnchecked(Protocol):
 
     def serve_chunk(self, name: Digest, index: int) -> bytes:
         """As `ContentStore.read_chunk`; but a chunk that this process hashed before is not hashed again."""
+
+
+@runtime_checkable
+class PutsUnflushed(Protocol):
+    """What a store may offer besides: others can fetch a file while it is on its way to the disk."""
+
+    def put_unflushed(self, path: Path) -> Hashed:
+        """As `ContentStore.put` with `move`, but a crash before `flush` may leave a file that turns out damaged when read.
+
+        Raises:
+            QuotaExceeded: as there.
+        """
+
+    def flush(self, digest: Digest) -> None:
+        """The file is on disk when this returns.
+
+        Raises:
+            ContentUnavailable: it is not here. QuotaExceeded: no room; the file is here no more.
+        """
 
 
 @runtime_checkable

@@ -193,7 +193,6 @@ class EmbeddedPart:
         if leaf_list is None or first >= end:
             raise ContentUnavailable(f"Chunks {first} to {end} of {self.folder.name} are not all here.")
         span = Span(slice_digest(leaf_list), first, leaf_list)
-        self.flush()
         self._learn(span)
         return span.name
 
@@ -236,6 +235,7 @@ class EmbeddedPart:
         return self._final
 
     def finish(self, digest: Digest) -> None:
+        self.flush()  # most of it while others still read
         with self._lock:
             if self._final == digest:
                 return

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
 
 from multiformats import CID
@@ -24,6 +25,8 @@ LINKS_PER_NODE = 174
 _RAW_PREFIX = bytes([0x01, 0x55, 0x12, HASH_SIZE])
 _DAG_PB_PREFIX = bytes([0x01, 0x70, 0x12, HASH_SIZE])
 _UNIXFS_FILE = 2
+_REMEMBERED_LEAVES = 8192
+"""Trees of files of up to 2 GiB are remembered, of half a megabyte each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,11 @@ def root(leaf_list: bytes, size: int) -> Root:
         raise ContentCorrupt(
             f"A file of {size} bytes has {count} chunks, this leaf list has {len(leaf_list) / HASH_SIZE:g}."
         )
+    return _remembered_root(leaf_list, size) if count <= _REMEMBERED_LEAVES else _root(leaf_list, size)
+
+
+def _root(leaf_list: bytes, size: int) -> Root:
+    count = chunk_count(size)
     if count == 1:
         return Root(leaf_list, {})
     nodes: dict[Digest, bytes] = {}
@@ -140,6 +148,10 @@ def root(leaf_list: bytes, size: int) -> Root:
     while len(level) > 1:
         level = [_wrap(level[at : at + LINKS_PER_NODE], nodes) for at in range(0, len(level), LINKS_PER_NODE)]
     return Root(level[0].cid[len(_DAG_PB_PREFIX) :], nodes)
+
+
+_remembered_root = lru_cache(maxsize=16)(_root)
+"""A round asks several times for the root of each update: when it is begun, when it is fetched, and when it is whole."""
 
 
 def _wrap(children: list[_Subtree], nodes: dict[Digest, bytes]) -> _Subtree:

@@ -37,7 +37,7 @@ class RpcClient:
             blocks, a preferred one is gone back to when it has caught up.
         chain_id: if given, each node is asked for it before its first use. One of another chain counts as failed.
         timeout: seconds for a node to answer.
-        poll_interval: seconds between two looks for a new block, where the node has no better way; longer, up to fourfold,
+        poll_interval: seconds between two looks for a new block, where the node has no better way; longer, up to twice that,
             when none comes. A look costs the node less than a millisecond, and gossip of the others makes peers look at
             once; a subscription would need a second connection, and these looks besides it, since it may get lost.
 
@@ -51,7 +51,7 @@ class RpcClient:
         *,
         chain_id: int | None = None,
         timeout: float = REQUEST_TIMEOUT,
-        poll_interval: float = 0.25,
+        poll_interval: float = 0.5,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         if not urls:
@@ -160,7 +160,7 @@ class RpcClient:
 
     def _pause(self, waited: float) -> float:
         """Seconds until the next look: late by a quarter of the time between blocks at most, as far as it is long."""
-        return min(max(self._poll_interval, waited / 4), 4 * self._poll_interval)
+        return min(max(self._poll_interval, waited / 4), 2 * self._poll_interval)
 
     async def _wait_there(self, above: int, seconds: float) -> int | None:
         try:

@@ -56,14 +56,20 @@ def decide(view: View, store: Store, config: Config, knobs: Knobs, now: float, k
 
 
 def _keep(view: View, store: Store) -> Keep:
-    """Heads, and the updates of this round and the last: a lost head is merged again from these (section 6)."""
+    """The head and the best, and the updates that a merge may still need: those of this round, and of the last sealed one
+    until its merge is here, since a head that is lost is merged again from them (section 6). Who holds a head gives it to
+    those who lack it; updates would help them no more."""
+    holds = view.head in store.held
     digests = {view.head, view.best}
-    digests |= {member.digest for member in view.members if 0 < view.round - 1 <= member.last_round}
-    digests |= {member.digest for member in view.members if view.submitted >> member.index & 1}
-    if store.round is not None:
-        # The view shows only the latest update of each member; what was sealed is kept until the next seal.
+    if not holds or view.phase is not Phase.STOPPED:
+        digests |= {member.digest for member in view.members if view.submitted >> member.index & 1}
+    if not holds or view.head_round < view.round - 1:
+        # After a round that merged nothing, members offer their updates again.
+        digests |= {member.digest for member in view.members if 0 < view.round - 1 <= member.last_round}
+    if store.round is not None and not (holds and store.round.round == view.head_round):
+        # The view shows only the latest update of each member.
         digests |= {member.digest for member in store.round.members}
-    if store.update is not None:
+    if store.update is not None and (not holds or store.update.base == view.head):
         digests.add(store.update.digest)
     return Keep(frozenset(digests))
 

@@ -51,8 +51,11 @@ _FROM_NUMPY = {np.dtype(name).newbyteorder("="): dtype for dtype, name in _NUMPY
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears at `path`, whole and flushed to disk, when the block ends; never in part.
+def atomic_file(path: Path, *, flush: bool = True) -> Iterator[IO[bytes]]:
+    """A binary file that appears at `path`, whole, when the block ends; never in part.
+
+    Args:
+        flush: to disk as well.
 
     Raises:
         QuotaExceeded: no room on the disk. Other OSErrors pass. Whatever is raised, no file is left behind.
@@ -63,9 +66,11 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if flush:
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
-            _sync_folder(path.parent)
+            if flush:
+                _sync_folder(path.parent)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
@@ -115,13 +120,14 @@ def schema_of(weights: Weights) -> Schema:
     return canonical_schema(_describe(name, value) for name, value in weights.items())
 
 
-def write_weights(weights: Weights, path: Path, schema: Schema | None = None) -> Schema:
+def write_weights(weights: Weights, path: Path, schema: Schema | None = None, *, flush: bool = True) -> Schema:
     """Writes weights as a safetensors file, atomically, with one tensor (of a file: one MiB) in memory at a time.
 
     Args:
         weights: named tensors on any device and in any memory order, or a safetensors file's path.
         path: the file to make; one that is there is replaced, and may be `weights` itself.
         schema: the swarm's; the file gets exactly its head. None: the canonical one, without metadata.
+        flush: to disk as well.
 
     Returns:
         The schema of the file.
@@ -141,7 +147,7 @@ def write_weights(weights: Weights, path: Path, schema: Schema | None = None) ->
     if isinstance(weights, Path):
         copy_tensors(weights, path, target)
         return target
-    with atomic_file(path) as file:
+    with atomic_file(path, flush=flush) as file:
         file.write(target.head)
         for tensor in target.tensors:
             file.write(_data(weights[tensor.name]))

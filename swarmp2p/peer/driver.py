@@ -51,8 +51,8 @@ class Driver:
         self.talk = Talk(context, self._delivery)
         self.decisions = Decisions(context)
         self._prefetch = Prefetch(context, self._delivery)
+        training = Training(context, self._prefetch.announce)
         transactions = Transactions(context, self.talk.hint, self._prefetch.announce)
-        training = Training(context)
         self._following = Following(context)
         merging = Merging(context, self._following)
         self._handlers: dict[type, Callable[[Any], Awaitable[None]]] = {

@@ -44,8 +44,10 @@ class Merging:
         self._merges = trio.CapacityLimiter(16)
         """Threads that may wait long, for chunks to come."""
         self._built: dict[Digest, _Built] = {}
+        self._wanted: set[Digest] = set()
+        """Files that were wanted when last collected, here or not."""
         self._unwanted: set[Digest] = set()
-        """Files that were held, but not wanted, when last collected."""
+        """Files that were here, but not wanted, when last collected."""
         self._wanted_in: dict[Digest, tuple[int, int]] = {}
         """For audits and reorganisations: files, and the last round and chain block in which they were wanted."""
         self._leaf_lists: dict[Digest, bytes] = {}
@@ -102,27 +104,40 @@ class Merging:
         await self._thread(lambda: part.finish(digest))
 
     async def keep(self, action: Keep) -> None:
-        """Drop what is no longer needed, and was not the last time either: what came in meanwhile stays."""
-        ctx, oldest = self._ctx, self._ctx.view.round - 1
+        """Drop what was needed and is not any more; and what is not needed and was not the last time either, since it may
+        have come in meanwhile."""
+        ctx = self._ctx
         earlier = await self._earlier()
 
-        def collect() -> set[Digest]:
-            own = {ctx.config.purpose, *earlier}  # the terms, where they are a document that this home has
-            own |= {hint.digest for hint in ctx.announced.values() if hint.round == ctx.view.round}  # on their way
-            if ctx.store.update:
-                own.add(ctx.store.update.digest)
-            if ctx.store.round is not None:
-                own |= set(ctx.store.round.roots.values())
-            here = ctx.content.digests() - own
-            recent = {name for name in ctx.content.assemblies() if int(name.split("-")[1]) >= oldest}
+        def collect() -> tuple[set[Digest], set[Digest]]:
+            wanted = {*action.digests, *earlier, *self._own()}
+            here = ctx.content.digests() - wanted
+            came = here - self._unwanted - self._wanted
             longer = self._kept_longer(action.digests, here)
-            ctx.content.collect(action.digests | own | (here - self._unwanted) | longer, recent)
-            return here - action.digests
+            recent = {name for name in ctx.content.assemblies() if self._may_be_finished(name)}
+            ctx.content.collect(wanted | came | longer, recent)
+            return wanted, here
 
         async with ctx.own_update:
-            self._unwanted = await self._thread(collect)
+            self._wanted, self._unwanted = await self._thread(collect)
         ctx.store.held &= action.digests | {ctx.view.head}
-        self._built = {d: built for d, built in self._built.items() if int(built.assembly.split("-")[1]) >= oldest}
+        self._built = {d: built for d, built in self._built.items() if self._may_be_finished(built.assembly)}
+
+    def _own(self) -> set[Digest]:
+        """What this peer needs besides what `decide` knows of."""
+        ctx = self._ctx
+        own = {ctx.config.purpose}  # the terms, where they are a document that this home has
+        own |= {hint.digest for hint in ctx.announced.values() if hint.round == ctx.view.round}  # on their way
+        if ctx.store.update and ctx.store.update.base == ctx.view.head:
+            own.add(ctx.store.update.digest)
+        if ctx.store.round is not None and ctx.store.round.round > ctx.view.head_round:
+            own |= set(ctx.store.round.roots.values())
+        return own
+
+    def _may_be_finished(self, assembly: str) -> bool:
+        """Whether a merged model in the making is of a round that may become the head, or is the head in the making."""
+        view, round_ = self._ctx.view, int(assembly.split("-")[1])
+        return round_ > view.head_round or (round_ == view.head_round and view.head not in self._ctx.store.held)
 
     async def _earlier(self) -> list[Digest]:
         """Models that the rule will read: those before the head, one more than now, since a head that is lost is merged
@@ -229,10 +244,32 @@ class Merging:
             if invalid is not None:
                 current.invalid[invalid.index] = invalid.chunk
                 return
-        digest = await self._thread(lambda: part.seal_slice(chunks.start, chunks.stop))
-        current.computed[action.excluded, action.slice] = digest
+        leaf_list = await self._thread(lambda: part.leaf_list(chunks.start, chunks.stop))
+        if leaf_list is None:
+            raise ContentUnavailable(f"Slice {action.slice} was dropped while it was merged.", "It is merged again.")
+        await self._computed(current, part, action, leaf_list)
+
+    async def _computed(self, current: RoundStore, part: Part, action: Merge, leaf_list: bytes) -> None:
+        """What is merged is claimed at once, and attested when it is on the disk."""
+        digest, chunks, key = slice_digest(leaf_list), self._slice(action.slice), (action.excluded, action.slice)
+        self._leaf_lists[digest] = leaf_list
         current.slice_lists.add(digest)
-        current.slices_held.add((action.excluded, action.slice, digest))
+        current.computed[key] = digest
+        self._ctx.wake()
+
+        def to_disk() -> None:
+            part.seal_slice(chunks.start, chunks.stop)
+            part.flush()
+
+        # From here on nobody wants this action any more, so it would not be tried again.
+        with trio.CancelScope(shield=True):
+            try:
+                await self._thread(to_disk)
+            except BaseException:
+                current.computed.pop(key, None)
+                raise
+        current.slices_held.add((*key, digest))
+        self._ctx.wake()
 
     def _publish(self, key: Key, part: Part, chunks: range, own: set[int]) -> LiveObject:
         """Let others have the slice while it is merged."""
@@ -320,13 +357,12 @@ class Merging:
         if leaf_list is None or slice_digest(leaf_list) != action.digest:
             leaf_list = await ctx.fetcher.fetch_leaf_list(action.digest, prefer=claimants)
         known = leaf_list
-        target = await self._thread(lambda: part.target(chunks.start, known, action.digest))
-        self._claimed_chunks.append(chunks)
         self._leaf_lists[action.digest] = leaf_list
         current.slice_lists.add(action.digest)
         ctx.wake()
+        target = await self._thread(lambda: part.target(chunks.start, known, action.digest))
+        self._claimed_chunks.append(chunks)
         await ctx.fetcher.fetch_chunks(target, prefer=claimants)
-        await self._thread(lambda: part.seal_slice(chunks.start, chunks.stop))
         current.slices_held.add((action.excluded, action.slice, action.digest))
         for (excluded, slices), merged in list(current.roots.items()):
             if excluded == action.excluded and action.digest in slices:
@@ -348,8 +384,10 @@ class Merging:
         name = assembly_name(current, action.excluded)
         digest, built = await self._thread(build)
         self._built[digest] = built
-        await self._finish_if_whole(current, action.excluded, digest)
         current.roots[action.excluded, action.slices] = digest
+        ctx.wake()
+        with trio.CancelScope(shield=True):  # it is wanted no more
+            await self._finish_if_whole(current, action.excluded, digest)
 
     async def _finish_if_whole(self, current: RoundStore, excluded: Bitmap, digest: Digest) -> None:
         """A merged model that is here whole can be asked for by its root at once, before the chain names it."""

@@ -32,6 +32,7 @@ class Prefetch:
         self._ctx = context
         self._delivery = delivery
         self._had: set[Digest] = set()
+        self._said: Hint | None = None
 
     async def run(self) -> None:
         """Look at each submission, new or announced, until cancelled."""
@@ -49,7 +50,10 @@ class Prefetch:
                 await changed.wait()
 
     def announce(self, hint: Hint) -> None:
-        """Tell the others of an update that this peer is about to submit."""
+        """Tell the others of an update that this peer is about to submit, once."""
+        if hint == self._said:
+            return
+        self._said = hint
         self._delivery.tell_directly(TOPIC, encode_hint(hint))
 
     def _hear(self, author: Address, data: bytes) -> bool:

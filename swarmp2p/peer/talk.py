@@ -8,6 +8,7 @@ import trio
 from swarmp2p.core.actions import Announce, Sign, Sync
 from swarmp2p.core.errors import MessageRefused, PeerUnreachable
 from swarmp2p.core.messages import Hint, RoundMessage, Signed
+from swarmp2p.core.store import RoundStore
 from swarmp2p.core.typed import signing_digest
 from swarmp2p.core.types import NO_DIGEST, Address, Digest, Phase
 from swarmp2p.home import EVIDENCE_FOLDER
@@ -44,6 +45,8 @@ class Talk:
         self._ctx = context
         self._delivery = delivery
         self._early: OrderedDict[tuple[RoundMessage, bytes], Address] = OrderedDict()
+        self._journaled: RoundStore | None = None
+        """The round whose own messages of an earlier run were taken in."""
         self._proven: dict[Digest, set[Address]] = {}
         """Whose contradiction is written down, by the inputs of the round: it is not looked for again."""
 
@@ -117,7 +120,8 @@ class Talk:
         current = self._ctx.store.round
         if current is None:
             return
-        if self._ctx.store.me not in current.signed:
+        if self._journaled is not current:
+            self._journaled = current
             for body, signature in self._ctx.home.journal.messages(current.round, current.inputs):
                 current.add(Signed(body, self._ctx.store.me, signature), own=True)
         early, self._early = self._early, OrderedDict()

@@ -1,14 +1,19 @@
 """Carries out what concerns the learner: apply a head and validate it, train an interval and publish it."""
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from swarmp2p.content.disk import sync_file
+from swarmp2p.content.interface import PutsUnflushed
+from swarmp2p.content.unixfs import Hashed
 from swarmp2p.core.actions import Apply, Train
 from swarmp2p.core.errors import InvalidUpdate, LearnerFailed, MalformedModel, SchemaMismatch
+from swarmp2p.core.messages import Hint
 from swarmp2p.core.schema import Schema, difference
 from swarmp2p.core.store import Report, Update
 from swarmp2p.core.types import Digest, ReportFlag
@@ -30,8 +35,9 @@ LARGEST = 2**63 - 1
 class Training:
     """The learner's side of a round."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, announce: Callable[[Hint], None]) -> None:
         self._ctx = context
+        self._announce = announce
         self._like: Mapping[str, Any] | Path | None = None
         """What get_weights last gave: set_weights gets the same kind."""
         self._apply = apply_from_text(context.manifest.apply)
@@ -140,15 +146,18 @@ class Training:
                     self._unpublished = action.base
                 self._like = learner.get_weights()
                 try:
-                    write_weights(self._like, weights, schema)
+                    write_weights(self._like, weights, schema, flush=False)
                 finally:
                     scratch.sweep()
 
             await ctx.learner.call(train_in_thread)
-            update_file, left = await self._checked(weights, schema, action.base, scratch)
-            self._trained = True
-            ctx.step("publish", round_)
-            await self._publish(update_file, left, action.base)
+            async with trio.open_nursery() as nursery:
+                if ctx.rule.wire.plain:  # it will be published as it is: on its way to the disk while it is looked at
+                    nursery.start_soon(trio.to_thread.run_sync, _begin_flush, weights)
+                update_file, left = await self._checked(weights, schema, action.base, scratch)
+                self._trained = True
+                ctx.step("publish", round_)
+                await self._publish(update_file, left, action.base)
 
     async def _checked(self, weights: Path, schema: Schema, base: Digest, scratch: Scratch) -> tuple[Path, Path | None]:
         """The update that trained weights make, and what it leaves for the next one; see `_encoded`.
@@ -181,7 +190,7 @@ class Training:
         """Make a file the own update: others can fetch it, and a restart finds it."""
         ctx = self._ctx
         async with ctx.own_update:
-            stored = await trio.to_thread.run_sync(lambda: ctx.content.put(update_file, move=True))
+            stored = await self._stored(update_file)
             update = Update(base=base, digest=stored.digest, weight=ctx.store.weight)
             await trio.to_thread.run_sync(ctx.home.journal.set_update, update)
             if left is not None:
@@ -189,6 +198,17 @@ class Training:
             ctx.store.update = update
             ctx.store.held.add(update.digest)
             self._unpublished = None
+
+    async def _stored(self, update_file: Path) -> Hashed:
+        """Put it into the store; others may fetch it while it is on its way to the disk."""
+        content, round_ = self._ctx.content, self._ctx.view.round
+        early = content if isinstance(content, PutsUnflushed) else None
+        if early is None:
+            return await trio.to_thread.run_sync(lambda: content.put(update_file, move=True))
+        stored = await trio.to_thread.run_sync(early.put_unflushed, update_file)
+        self._announce(Hint(round_, stored.digest))
+        await trio.to_thread.run_sync(early.flush, stored.digest)
+        return stored
 
     def _encoded(self, weights: Path, base: Digest, scratch: Scratch) -> tuple[Path, Path | None]:
         """The update as the swarm's wire has it, and what it leaves for the next one: a file that takes the residual's place
@@ -205,6 +225,12 @@ class Training:
             ctx.rule.wire.encode(weights, head, None, update, left)
         weights.unlink()
         return update, left
+
+
+def _begin_flush(path: Path) -> None:
+    """What comes of it is seen when the file is put into the store, which flushes it for good, and may have moved it."""
+    with contextlib.suppress(OSError):
+        sync_file(path)
 
 
 def refuse_other_model(schema: Schema, weights: Mapping[str, Any] | Path) -> None:

@@ -27,7 +27,7 @@ class Transactions:
         await self._ctx.view_from(receipt.block_number)
 
     async def submit(self, action: SendUpdate) -> None:
-        """submitUpdate: announced before, so that the others can fetch meanwhile, and hinted at afterwards."""
+        """submitUpdate, then a hint to the others."""
         ctx = self._ctx
         ctx.step("submit", action.round)
         hint = Hint(action.round, action.digest)

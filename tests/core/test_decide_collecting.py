@@ -13,7 +13,7 @@ from swarmp2p.core.actions import (
     Wake,
 )
 from swarmp2p.core.store import Report
-from swarmp2p.core.types import Reason, ReportFlag, Status
+from swarmp2p.core.types import Phase, Reason, ReportFlag, Status
 from swarmp2p.core.view import Member
 from tests.core.builders import (
     GENESIS,
@@ -203,7 +203,7 @@ def test_members_that_missed_too_many_rounds_or_expired_are_named() -> None:
     assert send.idle == (1, 3)
 
 
-def test_what_was_sealed_is_kept_until_the_next_seal() -> None:
+def test_what_was_sealed_is_kept_until_its_merge_is_here() -> None:
     """The view shows only a member's latest update; a head that is lost has to be merged again from the earlier one."""
     store = a_store(update=own_update())
     in_round(merging(), store)
@@ -211,6 +211,29 @@ def test_what_was_sealed_is_kept_until_the_next_seal() -> None:
     view = collecting(4, 0b10, round=4, head_round=3, head=b"m" * 32, members=(member(0), newer, member(2), member(3)))
     (keep,) = of(Keep, wanted(view, store))
     assert keep.digests == {b"m" * 32, HEAD, b"n" * 32} | {update_of(i) for i in range(4)}
+    store.held.add(b"m" * 32)
+    (keep,) = of(Keep, wanted(view, store))
+    assert keep.digests == {b"m" * 32, HEAD, b"n" * 32}
+
+
+def test_updates_of_a_round_that_merged_nothing_are_kept() -> None:
+    """They are offered again."""
+    store = a_store(update=own_update())
+    store.held.add(HEAD)
+    in_round(merging(), store)
+    view = collecting(round=4)
+    assert view.head_round < 3
+    (keep,) = of(Keep, wanted(view, store))
+    assert keep.digests == {HEAD} | {update_of(i) for i in range(4)}
+
+
+def test_nothing_but_models_is_kept_in_the_end() -> None:
+    store = a_store(update=own_update())
+    in_round(merging(), store)
+    store.held.add(b"m" * 32)
+    view = merging(phase=Phase.STOPPED, head=b"m" * 32, head_round=3)
+    (keep,) = of(Keep, wanted(view, store))
+    assert keep.digests == {b"m" * 32, HEAD}
 
 
 def test_updates_of_long_ago_are_not_kept() -> None:

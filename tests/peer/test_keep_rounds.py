@@ -45,7 +45,7 @@ def updates(swarm: MemorySwarm) -> dict[int, set[Digest]]:
     return found
 
 
-@pytest.mark.parametrize(("keep_rounds", "kept_from"), [(0, ROUNDS), (2, ROUNDS - 3), (ROUNDS, 1)])
+@pytest.mark.parametrize(("keep_rounds", "kept_from"), [(0, ROUNDS + 1), (2, ROUNDS - 2), (ROUNDS, 1)])
 async def test_updates_stay_for_so_many_rounds_longer(tmp_path: Path, keep_rounds: int, kept_from: int) -> None:
     await check_kept(tmp_path, replace(MEMORY_KNOBS, keep_rounds=keep_rounds), lambda _: kept_from)
 
@@ -56,8 +56,8 @@ async def test_updates_stay_for_so_many_blocks_longer(tmp_path: Path, confirmati
 
     def kept_from(swarm: MemorySwarm) -> int:
         merged = {each.round: each.block_number for each in swarm.chain.evidence().records if isinstance(each, Merged)}
-        # An update is wanted until the round after its own is merged. After the last merge come the reports.
-        return next(r for r in range(1, ROUNDS) if merged[r + 1] > merged[ROUNDS] + len(NAMES) - confirmations)
+        # An update is wanted until its round is merged. After the last merge come the reports.
+        return next(r for r in range(1, ROUNDS + 1) if merged[r] > merged[ROUNDS] + len(NAMES) - confirmations)
 
     await check_kept(tmp_path, replace(MEMORY_KNOBS, confirmations=confirmations), kept_from)
 

@@ -259,39 +259,36 @@ class BlockingPipe:
         return result  # type: ignore[no-any-return]
 
     def _do(self, effect: Effect) -> Any:
-        match effect:
-            case Work(call):
-                return call()
-            case Pause(signal, timeout):
-                signal.wait(timeout)
-                return None
+        # Once a chunk, three times: by type, the most frequent first, costs a third of a match statement.
+        if isinstance(effect, Work):
+            return effect.call()
+        if isinstance(effect, Pause):
+            effect.signal.wait(effect.timeout)
+            return None
         try:
-            return self._transfer(effect)
+            if isinstance(effect, Fill):
+                return self._fill(effect.view, effect.timeout)
+            if isinstance(effect, Send):
+                return self._send(effect.data, effect.timeout)
+            return self._head(effect.limit, effect.timeout)
         except ValueError as error:  # what ssl raises of a socket that another thread has closed
             raise ConnectionError(str(error)) from error
 
-    def _transfer(self, effect: Send | Fill | ReadHead) -> bytes | None:
-        match effect:
-            case Send(data, timeout):
-                self._socket.settimeout(timeout)
-                self._socket.sendall(data)
-            case Fill(view, timeout):
-                self._fill(view, timeout)
-            case ReadHead(limit, timeout):
-                return self._head(limit, timeout)
-        return None
+    def _send(self, data: bytes | memoryview, timeout: float) -> None:
+        self._socket.settimeout(timeout)
+        self._socket.sendall(data)
 
     def _fill(self, view: memoryview, timeout: float) -> None:
         # One timeout for the whole: else a source that sends a byte now and then is never too slow.
         deadline = time.monotonic() + timeout
         self._socket.settimeout(timeout)
-        at = self._received.take(view)
-        while at < len(view):
-            got = self._socket.recv_into(view[at:])
+        receive, at, size = self._socket.recv_into, self._received.take(view), len(view)
+        while at < size:
+            got = receive(view[at:] if at else view)
             if not got:
                 raise ConnectionError("the connection ended within a body")
             at += got
-            if at < len(view) and time.monotonic() > deadline:
+            if at < size and time.monotonic() > deadline:
                 raise TimeoutError("a body took too long")
 
     def _head(self, limit: int, timeout: float) -> bytes:
