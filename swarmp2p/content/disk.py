@@ -98,22 +98,31 @@ def read_all(handle: int, length: int, offset: int) -> bytes:
     return b"".join(pieces)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a small file: whole, flushed and under its name, or not at all. Raises QuotaExceeded."""
+def write_atomically(path: Path, data: bytes, *, flush: bool = True) -> None:
+    """Write a small file: whole, flushed and under its name, or not at all.
+
+    Args:
+        flush: False: the process may be killed at any instant, but what a power failure leaves may be an empty file.
+
+    Raises:
+        QuotaExceeded: no room.
+    """
     temporary = path.with_name(path.name + ".tmp")
     with room(path.parent):
         try:
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
                 write_all(handle, data, 0)
-                os.fsync(handle)
+                if flush:
+                    os.fsync(handle)
             finally:
                 os.close(handle)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        if flush:
+            sync_folder(path.parent)
 
 
 def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:

@@ -149,7 +149,7 @@ class EmbeddedStore:
         folder = self._parts_folder / name
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            write_atomically(folder / "record", record.encode())
+            write_atomically(folder / "record", record.encode(), flush=False)
             return self._open_part(name, record)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -261,8 +261,8 @@ class EmbeddedStore:
         finally:
             path.unlink(missing_ok=True)
 
-    def put_unflushed(self, path: Path) -> Hashed:
-        return self._take_in(path, hash_file(path), original=path)
+    def put_unflushed(self, path: Path, hashed: Hashed | None = None) -> Hashed:
+        return self._take_in(path, hashed or hash_file(path), original=path)
 
     def flush(self, digest: Digest) -> None:
         path = self._file(digest).path

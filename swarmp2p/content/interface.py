@@ -192,8 +192,11 @@ class ServesUnchecked(Protocol):
 class PutsUnflushed(Protocol):
     """What a store may offer besides: others can fetch a file while it is on its way to the disk."""
 
-    def put_unflushed(self, path: Path) -> Hashed:
+    def put_unflushed(self, path: Path, hashed: Hashed | None = None) -> Hashed:
         """As `ContentStore.put` with `move`, but a crash before `flush` may leave a file that turns out damaged when read.
+
+        Args:
+            hashed: what was written to the file, from who has just done so.
 
         Raises:
             QuotaExceeded: as there.

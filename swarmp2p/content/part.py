@@ -4,13 +4,14 @@ Which chunks are here is not written down: when a part is opened after a restart
 again. That costs a second for a gigabyte, and no order of writes and crashes can make it lie.
 """
 
+import contextlib
 import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from swarmp2p.content.disk import read_all, room, sync_folder, write_all, write_atomically
+from swarmp2p.content.disk import read_all, room, sync_file, sync_folder, write_all, write_atomically
 from swarmp2p.content.record import Record, Span
 from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, chunk_length, root, slice_digest
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable
@@ -213,7 +214,9 @@ class EmbeddedPart:
             if (span.name, span.first) not in self._spans:
                 grown = {**self._spans, (span.name, span.first): span}
                 if self._final is None:  # else it is the store's file, which writes its own record
-                    write_atomically(self.folder / "record", Record(self._size, tuple(grown.values())).encode())
+                    # On disk after `flush`: an fsync here would wait for all that others flush at the time.
+                    encoded = Record(self._size, tuple(grown.values())).encode()
+                    write_atomically(self.folder / "record", encoded, flush=False)
                 self._spans = grown
         self._announce(self, span)
 
@@ -226,6 +229,9 @@ class EmbeddedPart:
         try:
             with room(self.folder):
                 os.fsync(handle)
+                with contextlib.suppress(FileNotFoundError):  # it became a file meanwhile, whose record is flushed
+                    sync_file(self.folder / "record")
+                    sync_folder(self.folder)
         finally:
             os.close(handle)
 

@@ -26,6 +26,7 @@ from swarmp2p.core.schema import (
     head_length,
     parse_schema,
 )
+from swarmp2p.merge.chunked_file import ChunkedFile, Look
 from swarmp2p.merge.kernels import KERNELS
 
 Array: TypeAlias = Any
@@ -120,14 +121,13 @@ def schema_of(weights: Weights) -> Schema:
     return canonical_schema(_describe(name, value) for name, value in weights.items())
 
 
-def write_weights(weights: Weights, path: Path, schema: Schema | None = None, *, flush: bool = True) -> Schema:
+def write_weights(weights: Weights, path: Path, schema: Schema | None = None) -> Schema:
     """Writes weights as a safetensors file, atomically, with one tensor (of a file: one MiB) in memory at a time.
 
     Args:
         weights: named tensors on any device and in any memory order, or a safetensors file's path.
         path: the file to make; one that is there is replaced, and may be `weights` itself.
         schema: the swarm's; the file gets exactly its head. None: the canonical one, without metadata.
-        flush: to disk as well.
 
     Returns:
         The schema of the file.
@@ -137,6 +137,30 @@ def write_weights(weights: Weights, path: Path, schema: Schema | None = None, *,
         MalformedModel: `weights` is the path of a broken file.
         QuotaExceeded: no room. Nothing is left behind in any case.
     """
+    target = _fitting(weights, schema)
+    if isinstance(weights, Path):
+        copy_tensors(weights, path, target)
+        return target
+    with atomic_file(path) as file:
+        _write(weights, target, file.write)
+    return target
+
+
+def write_watched(weights: Mapping[str, Array], path: Path, schema: Schema, look: Look) -> None:
+    """`write_weights` that shows each chunk of the file while it is in the processor's cache, and leaves flushing it to disk
+    to others.
+
+    Args:
+        look: what it raises goes to the caller, and there is no file.
+    """
+    target = _fitting(weights, schema)
+    with atomic_file(path, flush=False) as file:
+        chunked = ChunkedFile(file, look)
+        _write(weights, target, chunked.write)
+        chunked.end()
+
+
+def _fitting(weights: Weights, schema: Schema | None) -> Schema:
     own = schema_of(weights)
     target = own if schema is None else schema
     if [_form(tensor) for tensor in _sorted(own)] != [_form(tensor) for tensor in _sorted(target)]:
@@ -144,14 +168,13 @@ def write_weights(weights: Weights, path: Path, schema: Schema | None = None, *,
             f"The learner's weights do not fit the swarm's model. {difference(target, own)}",
             "Build the same model as the swarm's genesis; names, dtypes and shapes must be equal.",
         )
-    if isinstance(weights, Path):
-        copy_tensors(weights, path, target)
-        return target
-    with atomic_file(path, flush=flush) as file:
-        file.write(target.head)
-        for tensor in target.tensors:
-            file.write(_data(weights[tensor.name]))
     return target
+
+
+def _write(weights: Mapping[str, Array], target: Schema, write: Callable[[bytes | memoryview], object]) -> None:
+    write(target.head)
+    for tensor in target.tensors:
+        write(_data(weights[tensor.name]))
 
 
 def kind_of(weights: Weights) -> Kind:

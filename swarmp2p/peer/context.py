@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from swarmp2p.core.errors import ConfigError, SchemaMismatch, SwarmError
 from swarmp2p.core.messages import Hint
 from swarmp2p.core.schema import Schema, require_aligned
 from swarmp2p.core.store import Store
-from swarmp2p.core.types import NO_DIGEST, Address, Digest, Phase, bits
+from swarmp2p.core.types import NO_DIGEST, Address, Bitmap, Digest, Phase, bits
 from swarmp2p.core.view import View
 from swarmp2p.home import Home
 from swarmp2p.identity import Key, keccak256
@@ -31,10 +32,13 @@ from swarmp2p.peer.events import Broadcast, Event, StepHook
 from swarmp2p.peer.ipfs import IpfsLink
 from swarmp2p.peer.learner import LearnerThread
 from swarmp2p.peer.tls_exchange import TlsExchange
+from swarmp2p.peer.turns import Turns, place_after
 
 _log = logging.getLogger(__name__)
 
 
+TURN_PATIENCE = 0.5
+"""Seconds without a chunk after which the next member's turn is come."""
 VIEW_PATIENCE = 5.0
 """Seconds for the view to show a transaction of which there is a receipt."""
 
@@ -78,6 +82,7 @@ class Context:
     on_applied: Callable[[int, Digest, float | None], None] = lambda *_: None
     leaders_of: dict[int, tuple[Address, ...]] = field(default_factory=dict)
     """Leaders of the last sealed round."""
+    turns: Turns = field(default_factory=Turns)
     hinted: dict[Address, Hint] = field(default_factory=dict)
     """What each member last said that it has on the chain."""
     announced: dict[Address, Hint] = field(default_factory=dict)
@@ -189,6 +194,18 @@ class Context:
     def _address(self, index: int) -> Address:
         member = self.view.member_at(index)
         return member.address if member else b""
+
+    def turn_of(self, index: int | None, roster: Bitmap | None = None) -> AbstractAsyncContextManager[None]:
+        """For the time in which content comes from a member (turns.py).
+
+        Args:
+            roster: of the round; None: that of the sealed one.
+        """
+        view, me = self.view, self.view.member(self.store.me)
+        order = permutation(view.roster if roster is None else roster, view.seed, keccak256)
+        own, other = (order.index(i) if i in order else None for i in (None if me is None else me.index, index))
+        place = place_after(own, other, len(order))
+        return self.turns.turn(place, lambda: self.fetcher.arrived.count, TURN_PATIENCE)
 
     def rank(self) -> int | None:
         """This member's rank for slice 0 while a round merges."""

@@ -105,12 +105,37 @@ class Following:
                 def take(index: int, data: memoryview) -> None:
                     part.write_chunk(chunks.start + index, data)
                     follow.came += 1
+                    ctx.fetcher.arrived.send()
 
-                await ctx.fetcher.follow(live_name(*key), len(chunks), leader, take, already)
+                await self._own_first(current, excluded)
+                member = ctx.view.member(leader)
+                async with ctx.turn_of(None if member is None else member.index):
+                    await ctx.fetcher.follow(live_name(*key), len(chunks), leader, take, already)
         except SwarmError as error:
             _log.info("could not follow slice %d: %s", slice_, error)
         finally:
             follow.ended.set()
+
+    async def _own_first(self, current: RoundStore, excluded: Bitmap) -> None:
+        """Where links are fast, wait until this member has merged the slices that it has a duty for, or nothing comes for
+        these any more: what others wait for has precedence."""
+        arrived = self._ctx.fetcher.arrived
+        while self._ctx.turns.fast and any(
+            (excluded, slice_) not in current.computed for slice_ in self._duties(current)
+        ):
+            seen = arrived.count
+            with trio.move_on_after(PATIENCE) as scope:
+                await self._ctx.changed()
+            if scope.cancelled_caught and arrived.count == seen:
+                return
+
+    def _duties(self, current: RoundStore) -> list[int]:
+        view, config = self._ctx.view, self._ctx.config
+        me, order = view.member(self._ctx.store.me), permutation(view.roster, view.seed, keccak256)
+        if me is None or me.index not in order:
+            return []
+        position = order.index(me.index)
+        return [s for s in range(current.k) if rank_of(position, s, current.k, len(order)) < config.q]
 
     async def settled(self, key: Key) -> None:
         """Return when nothing more comes of this slice for now."""

@@ -196,10 +196,11 @@ class Merging:
         leaf_list = await self._leaf_list(current, member.index, member.digest)
         part = await self._thread(lambda: ctx.content.begin(member.digest, ctx.config.update_size, leaf_list))
         target = await self._thread(lambda: part.target(0, leaf_list, member.digest))
-        for first, end in stretches(chunks):
-            if target.missing(first, end):
-                with self._noting_failure(current, member.index):
-                    await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member.address])
+        async with ctx.turn_of(member.index):
+            for first, end in stretches(chunks):
+                if target.missing(first, end):
+                    with self._noting_failure(current, member.index):
+                        await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member.address])
 
     async def verify(self, action: Verify) -> None:
         """Look at the chunk that somebody calls INVALID."""
@@ -244,27 +245,19 @@ class Merging:
             if invalid is not None:
                 current.invalid[invalid.index] = invalid.chunk
                 return
-        leaf_list = await self._thread(lambda: part.leaf_list(chunks.start, chunks.stop))
-        if leaf_list is None:
-            raise ContentUnavailable(f"Slice {action.slice} was dropped while it was merged.", "It is merged again.")
-        await self._computed(current, part, action, leaf_list)
-
-    async def _computed(self, current: RoundStore, part: Part, action: Merge, leaf_list: bytes) -> None:
-        """What is merged is claimed at once, and attested when it is on the disk."""
-        digest, chunks, key = slice_digest(leaf_list), self._slice(action.slice), (action.excluded, action.slice)
-        self._leaf_lists[digest] = leaf_list
+        digest = await self._thread(lambda: part.seal_slice(chunks.start, chunks.stop))
         current.slice_lists.add(digest)
+        await self._computed(current, part, action, digest)
+
+    async def _computed(self, current: RoundStore, part: Part, action: Merge, digest: Digest) -> None:
+        """What is merged is claimed at once, and attested when it is on the disk."""
+        key = action.excluded, action.slice
         current.computed[key] = digest
         self._ctx.wake()
-
-        def to_disk() -> None:
-            part.seal_slice(chunks.start, chunks.stop)
-            part.flush()
-
         # From here on nobody wants this action any more, so it would not be tried again.
         with trio.CancelScope(shield=True):
             try:
-                await self._thread(to_disk)
+                await self._thread(part.flush)
             except BaseException:
                 current.computed.pop(key, None)
                 raise

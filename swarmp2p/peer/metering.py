@@ -28,6 +28,8 @@ MOST_MESSAGES = 16
 """Of one member about one round: two for a large swarm, and more for the last round."""
 PLAUSIBLE = 4
 """Times that all updates and two models may be needed in a round, with what is fetched twice because somebody is slow."""
+REST = 1.0
+"""Seconds after a round before receipts are given: right after it all are busy with its merge, and then training begins."""
 LATE = 2
 """Rounds that a receipt may be behind."""
 
@@ -79,6 +81,10 @@ class Metering:
         ctx = self._ctx
         while True:
             changed, view, received = ctx.change(), ctx.view, dict(ctx.fetcher.received)
+            if view.round != self._round and view.phase is not Phase.STOPPED:
+                with trio.move_on_after(REST):  # the others too are busy now
+                    while ctx.view.phase is not Phase.STOPPED:
+                        await ctx.changed()
             if view.round != self._round or view.phase is Phase.STOPPED:
                 await self._sign(store, received)
             if view.round != self._round:

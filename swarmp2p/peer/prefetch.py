@@ -12,7 +12,7 @@ from swarmp2p.core.election import permutation, rank_of
 from swarmp2p.core.errors import MessageRefused, SwarmError
 from swarmp2p.core.messages import Hint
 from swarmp2p.core.slices import chunk_range, leaders_in_force, stretches
-from swarmp2p.core.types import Address, Digest, Phase, bits
+from swarmp2p.core.types import Address, Bitmap, Digest, Phase, bits
 from swarmp2p.failures import unwrapped
 from swarmp2p.identity import keccak256
 from swarmp2p.network.wire import decode_message, encode_hint
@@ -91,16 +91,20 @@ class Prefetch:
                 target = await trio.to_thread.run_sync(part.target, 0, leaf_list, digest)
                 schema = await ctx.schema()
                 chunks = await trio.to_thread.run_sync(ctx.rule.update_chunks, schema, self._guess())
-                for first, end in stretches(chunks):
-                    await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member])
+                known = ctx.view.member(member)
+                async with ctx.turn_of(None if known is None else known.index, self._roster()):
+                    for first, end in stretches(chunks):
+                        await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member])
         except SwarmError as error:
             _log.info("could not prefetch: %s", error)
 
+    def _roster(self) -> Bitmap:
+        return self._ctx.view.wait_for | self._ctx.view.submitted
+
     def _guess(self) -> list[int]:
         """Chunks of the merged model in the slices that this member will probably be on duty for."""
-        view, config = self._ctx.view, self._ctx.config
+        view, config, roster = self._ctx.view, self._ctx.config, self._roster()
         me = view.member(self._ctx.store.me)
-        roster = view.wait_for | view.submitted
         if me is None or not roster >> me.index & 1:
             return []
         order = permutation(roster, view.seed, keccak256)

@@ -1,8 +1,9 @@
 """Carries out what concerns the learner: apply a head and validate it, train an interval and publish it."""
 
 import contextlib
+import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import trio
 
 from swarmp2p.content.disk import sync_file
 from swarmp2p.content.interface import PutsUnflushed
-from swarmp2p.content.unixfs import Hashed
+from swarmp2p.content.unixfs import Hashed, hash_file, root
 from swarmp2p.core.actions import Apply, Train
 from swarmp2p.core.errors import InvalidUpdate, LearnerFailed, MalformedModel, SchemaMismatch
 from swarmp2p.core.messages import Hint
@@ -18,8 +19,8 @@ from swarmp2p.core.schema import Schema, difference
 from swarmp2p.core.store import Report, Update
 from swarmp2p.core.types import Digest, ReportFlag
 from swarmp2p.merge.apply import apply_from_text
-from swarmp2p.merge.tensors import copy_tensors, read_schema, read_weights, schema_of, write_weights
-from swarmp2p.merge.validate import check_file
+from swarmp2p.merge.tensors import copy_tensors, read_schema, read_weights, schema_of, write_watched, write_weights
+from swarmp2p.merge.validate import check_chunk, check_file
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.learner import Learner
 from swarmp2p.peer.scratch import Scratch
@@ -140,57 +141,68 @@ class Training:
         with Scratch(ctx.content.scratch) as scratch:
             weights = scratch.path()
 
-            def train_in_thread(learner: Learner) -> None:
+            def train_in_thread(learner: Learner) -> Hashed:
                 if self._unpublished != action.base:
                     learner.train(ctx.interval)
                     self._unpublished = action.base
                 self._like = learner.get_weights()
                 try:
-                    write_weights(self._like, weights, schema, flush=False)
+                    return self._write(self._like, weights, schema)
                 finally:
                     scratch.sweep()
 
-            await ctx.learner.call(train_in_thread)
+            with self._refusing():
+                hashed = await ctx.learner.call(train_in_thread)
             async with trio.open_nursery() as nursery:
-                if ctx.rule.wire.plain:  # it will be published as it is: on its way to the disk while it is looked at
+                if ctx.rule.wire.plain:  # it will be published as it is: on its way to the disk meanwhile
                     nursery.start_soon(trio.to_thread.run_sync, _begin_flush, weights)
-                update_file, left = await self._checked(weights, schema, action.base, scratch)
                 self._trained = True
                 ctx.step("publish", round_)
-                await self._publish(update_file, left, action.base)
+                await self._publish(weights, hashed, action.base, scratch)
 
-    async def _checked(self, weights: Path, schema: Schema, base: Digest, scratch: Scratch) -> tuple[Path, Path | None]:
-        """The update that trained weights make, and what it leaves for the next one; see `_encoded`.
+    def _write(self, given: Mapping[str, Any] | Path, weights: Path, schema: Schema) -> Hashed:
+        """Write the weights, checked and hashed on the way.
 
         Raises:
-            InvalidUpdate: others would refuse it.
+            InvalidUpdate: others would refuse them.
         """
-        ctx = self._ctx
-        update_schema = await ctx.update_schema()
+        max_abs, leaves = self._ctx.manifest.max_abs, bytearray()
+        if isinstance(given, Path):
+            write_weights(given, weights, schema)
+            check_file(weights, schema, max_abs)
+            return hash_file(weights)
 
-        def encode() -> tuple[Path, Path | None]:
-            check_file(weights, schema, ctx.manifest.max_abs)
-            update_file, left = self._encoded(weights, base, scratch)
-            if left is not None:
-                check_file(update_file, update_schema, ctx.manifest.max_abs)
-            return update_file, left
+        def look(index: int, chunk: memoryview) -> None:
+            check_chunk(schema, index, chunk, max_abs)
+            leaves.extend(hashlib.sha256(chunk).digest())
 
+        write_watched(given, weights, schema, look)
+        return Hashed(root(bytes(leaves), schema.size).digest, schema.size, bytes(leaves))
+
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """An update that others would refuse is not published."""
         try:
-            return await trio.to_thread.run_sync(encode)
+            yield
         except InvalidUpdate as error:
-            self._unpublished = ctx.store.applied = None  # take the head again, and train from there
-            ctx.wake()
+            self._unpublished = self._ctx.store.applied = None  # take the head again, and train from there
+            self._ctx.wake()
             raise InvalidUpdate(
                 f"The locally trained weights cannot be published: {error}",
                 "Training starts again from the head; a lower learning rate may help.",
                 chunk=error.chunk,
             ) from error
 
-    async def _publish(self, update_file: Path, left: Path | None, base: Digest) -> None:
-        """Make a file the own update: others can fetch it, and a restart finds it."""
+    async def _publish(self, weights: Path, hashed: Hashed, base: Digest, scratch: Scratch) -> None:
+        """Make these weights the own update: others can fetch it, and a restart finds it."""
         ctx = self._ctx
+        left: Path | None = None
+        if not ctx.rule.wire.plain:
+            update_schema = await ctx.update_schema()
+            with self._refusing():
+                weights, left = await trio.to_thread.run_sync(self._encoded, weights, base, scratch, update_schema)
         async with ctx.own_update:
-            stored = await self._stored(update_file)
+            stored = await self._stored(weights, hashed if left is None else None)
             update = Update(base=base, digest=stored.digest, weight=ctx.store.weight)
             await trio.to_thread.run_sync(ctx.home.journal.set_update, update)
             if left is not None:
@@ -199,23 +211,25 @@ class Training:
             ctx.store.held.add(update.digest)
             self._unpublished = None
 
-    async def _stored(self, update_file: Path) -> Hashed:
+    async def _stored(self, update_file: Path, hashed: Hashed | None) -> Hashed:
         """Put it into the store; others may fetch it while it is on its way to the disk."""
         content, round_ = self._ctx.content, self._ctx.view.round
         early = content if isinstance(content, PutsUnflushed) else None
         if early is None:
             return await trio.to_thread.run_sync(lambda: content.put(update_file, move=True))
-        stored = await trio.to_thread.run_sync(early.put_unflushed, update_file)
+        stored = await trio.to_thread.run_sync(early.put_unflushed, update_file, hashed)
         self._announce(Hint(round_, stored.digest))
         await trio.to_thread.run_sync(early.flush, stored.digest)
         return stored
 
-    def _encoded(self, weights: Path, base: Digest, scratch: Scratch) -> tuple[Path, Path | None]:
+    def _encoded(self, weights: Path, base: Digest, scratch: Scratch, update_schema: Schema) -> tuple[Path, Path]:
         """The update as the swarm's wire has it, and what it leaves for the next one: a file that takes the residual's place
-        when the update is written down. Should the peer die in between, that residual is lost, and nothing else."""
+        when the update is written down. Should the peer die in between, that residual is lost, and nothing else.
+
+        Raises:
+            InvalidUpdate: others would refuse it.
+        """
         ctx = self._ctx
-        if ctx.rule.wire.plain:
-            return weights, None
         update, residual = scratch.path(), ctx.home.path / RESIDUAL_FILE
         left, head = scratch.also(residual.with_suffix(".new")), ctx.content.path(base)
         try:
@@ -224,6 +238,7 @@ class Training:
             residual.unlink()
             ctx.rule.wire.encode(weights, head, None, update, left)
         weights.unlink()
+        check_file(update, update_schema, ctx.manifest.max_abs)
         return update, left
 
 

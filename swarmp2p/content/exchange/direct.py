@@ -48,9 +48,9 @@ class SocketLink:
             try:
                 return self._pipe.run(conversation)
             except BaseException as error:
-                self._broken = True
-                if isinstance(error, ssl.SSLError):
+                if isinstance(error, ssl.SSLError) and not self._broken:  # else it is we who hung up
                     self._owner.refused_by(self.peer)
+                self._broken = True
                 raise
             finally:
                 self._talking = False

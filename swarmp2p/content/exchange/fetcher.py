@@ -22,6 +22,9 @@ from swarmp2p.core.types import Address, Digest
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
+FAREWELL = 0.02
+"""Seconds for connections to come to rest when all is here, before those that still owe something are cut."""
+
 
 @dataclass(slots=True)
 class _Flight:
@@ -265,7 +268,8 @@ class Fetcher:
                     return
                 asked[peer] = result if isinstance(result, str) else "had a part" if result else "does not have it"
                 if pull.finished:
-                    scope.cancel()
+                    # Who waits for nothing ends by itself, and keeps its connection.
+                    scope.deadline = min(scope.deadline, trio.current_time() + FAREWELL)
 
         async with trio.open_nursery() as nursery:
             for _ in range(self._limits.sources):
