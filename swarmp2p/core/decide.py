@@ -25,7 +25,7 @@ from swarmp2p.core.recovery import recompute_head
 from swarmp2p.core.store import Store, Update
 from swarmp2p.core.threshold import due_at, missed
 from swarmp2p.core.timers import attempts
-from swarmp2p.core.types import Keccak, Phase, Reason, ReportFlag, Status, bitmap_of
+from swarmp2p.core.types import Keccak, Phase, Reason, ReportFlag, Status
 from swarmp2p.core.view import Member, View
 
 __all__ = ["decide", "observe"]
@@ -150,10 +150,12 @@ def _advance(
 
 def _stopped(view: View, store: Store, knobs: Knobs, me: Member, now: float) -> list[Action]:
     """Report on the last head, and serve it until all ACTIVE members have reported, or for `linger`: one whose update
-    is not in it, who was late or is just back from a crash, needs it most."""
+    is not in it, who was late or is just back from a crash, needs it most. IDLE ones are mostly away, but may be about to
+    get it: for them it is a quarter of that."""
     if store.applied != view.head:
         return []
-    ends = (store.stopped_seen if store.stopped_seen is not None else now) + knobs.linger
+    since = store.stopped_seen if store.stopped_seen is not None else now
+    ends = since + knobs.linger
     report = store.report
     if (
         report is not None
@@ -167,8 +169,10 @@ def _stopped(view: View, store: Store, knobs: Knobs, me: Member, now: float) -> 
         # A report that does not get through holds a peer for another while only: nothing depends on it.
         ends += knobs.linger
     else:
-        active = (m.index for m in view.members if m.status is Status.ACTIVE and m.expires >= now)
-        if view.reported and not bitmap_of(active) & ~view.reported:
-            return [Finish()]
+        missing = [
+            m for m in view.members if m.status.enrolled and m.expires >= now and not view.reported >> m.index & 1
+        ]
+        if view.reported and not any(m.status is Status.ACTIVE for m in missing):
+            ends = since + knobs.linger / 4 if missing else now
         wanted = []
     return [*wanted, Wake(ends)] if now < ends else [Finish()]

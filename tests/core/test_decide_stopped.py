@@ -1,10 +1,12 @@
 """The end (docs/protocol.md, section 9)."""
 
 from dataclasses import replace
+from typing import Any
 
 from swarmp2p.core.actions import Apply, FetchFile, Finish, SendAdvance, SendReport, Train, Wake
 from swarmp2p.core.store import Report
 from swarmp2p.core.types import ReportFlag, Status
+from swarmp2p.core.view import View
 from tests.core.builders import HEAD, KNOBS, T0, a_store, collecting, member, of, stopped, wanted
 
 REPORT = Report(HEAD, 1, ReportFlag.HAS_REPORT)
@@ -44,12 +46,18 @@ def test_who_was_late_for_the_last_merge_is_waited_for_too() -> None:
     assert not of(Finish, wanted(stopped(included=0b0111, reported=0b0111), store))
 
 
-def test_the_idle_and_the_expired_are_not_waited_for() -> None:
+def test_the_expired_are_not_waited_for_and_the_idle_only_for_a_while() -> None:
     store = a_store(report=REPORT)
     view = stopped(reported=0b0111)
-    for change in ({"status": Status.IDLE}, {"expires": T0 - 1}):
-        members = tuple(replace(m, **change) if m.index == 3 else m for m in view.members)
-        assert of(Finish, wanted(replace(view, members=members), store))
+
+    def changed(**change: Any) -> View:
+        return replace(view, members=tuple(replace(m, **change) if m.index == 3 else m for m in view.members))
+
+    assert of(Finish, wanted(changed(expires=T0 - 1), store))
+    idle, patience = changed(status=Status.IDLE), KNOBS.linger / 4
+    assert Wake(T0 + patience) in wanted(idle, store, T0)
+    assert not of(Finish, wanted(idle, store, T0 + patience - 0.01))
+    assert of(Finish, wanted(idle, store, T0 + patience))
 
 
 def test_a_slow_or_restarted_one_still_gets_the_last_head() -> None:

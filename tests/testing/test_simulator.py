@@ -71,6 +71,6 @@ def test_the_command_line_counts_and_names_the_replay(capsys: pytest.CaptureFixt
     assert main(["--swarms", "3", "--seed", "5"]) == 0
     assert "eligible" in capsys.readouterr().out
     assert main(["--swarms", "3", "--plant", "heads"]) == 1
-    assert "--seed-only 1 --trace --plant heads" in capsys.readouterr().out
-    assert main(["--seed-only", "1", "--trace", "--plant", "heads"]) == 1
+    assert "--seed-only 2 --trace --plant heads" in capsys.readouterr().out
+    assert main(["--seed-only", "2", "--trace", "--plant", "heads"]) == 1
     assert "Sealed" in capsys.readouterr().out
