@@ -54,3 +54,11 @@ def duty_width(q: int, doublings: int, members: int) -> int:
     """How many ranks are on duty after so many leader timeouts without the evidence that is waited for."""
     # An exponent beyond 256 cannot change the minimum, and keeps the number small when a clock jumps.
     return min(members, q << min(doublings, 256))
+
+
+def duties(order: Sequence[int], index: int, k: int, q: int) -> list[int]:
+    """The slices that a member is on duty for from the start; none for one outside the order."""
+    if index not in order:
+        return []
+    position = order.index(index)
+    return [slice_ for slice_ in range(k) if rank_of(position, slice_, k, len(order)) < q]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from swarmp2p.core.election import leaders, permutation, rank_of
+from swarmp2p.core.election import duties, leaders, permutation
 from swarmp2p.core.errors import SwarmError
 from swarmp2p.core.observe import excluded_mask
 from swarmp2p.core.slices import chunk_range
@@ -83,12 +83,11 @@ class Following:
             return {}
         order = permutation(view.roster, view.seed, keccak256)
         excluded = excluded_mask(view, current, config)
-        position = order.index(me.index) if me.index in order else None
+        mine = duties(order, me.index, view.k, config.q)
         found = {}
         for slice_, index in enumerate(leaders(order, view.k)):
             leader = view.member_at(index)
-            on_duty = position is not None and rank_of(position, slice_, view.k, len(order)) < config.q
-            if leader is not None and not on_duty and leader is not me:
+            if leader is not None and slice_ not in mine and leader is not me:
                 found[view.inputs, excluded, slice_] = leader.address
         return found
 
@@ -132,10 +131,7 @@ class Following:
     def _duties(self, current: RoundStore) -> list[int]:
         view, config = self._ctx.view, self._ctx.config
         me, order = view.member(self._ctx.store.me), permutation(view.roster, view.seed, keccak256)
-        if me is None or me.index not in order:
-            return []
-        position = order.index(me.index)
-        return [s for s in range(current.k) if rank_of(position, s, current.k, len(order)) < config.q]
+        return [] if me is None else duties(order, me.index, current.k, config.q)
 
     async def settled(self, key: Key) -> None:
         """Return when nothing more comes of this slice for now."""

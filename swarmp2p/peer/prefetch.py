@@ -8,7 +8,7 @@ import logging
 
 import trio
 
-from swarmp2p.core.election import permutation, rank_of
+from swarmp2p.core.election import duties, permutation
 from swarmp2p.core.errors import MessageRefused, SwarmError
 from swarmp2p.core.messages import Hint
 from swarmp2p.core.slices import chunk_range, leaders_in_force, stretches
@@ -108,6 +108,7 @@ class Prefetch:
         if me is None or not roster >> me.index & 1:
             return []
         order = permutation(roster, view.seed, keccak256)
-        k, position = leaders_in_force(config.k_max, len(order), config.chunks), order.index(me.index)
-        mine = [slice_ for slice_ in range(k) if rank_of(position, slice_, k, len(order)) < config.q]
-        return [chunk for slice_ in mine for chunk in chunk_range(slice_, k, config.chunks)]
+        k = leaders_in_force(config.k_max, len(order), config.chunks)
+        return [
+            chunk for slice_ in duties(order, me.index, k, config.q) for chunk in chunk_range(slice_, k, config.chunks)
+        ]

@@ -142,12 +142,12 @@ def _live_chunks(making: LiveObject, request: Request) -> Reply:
     """All that were asked for, each sent when it is ready: a request a chunk would cost as much as the chunk. Should one
     not come in time, the connection ends within the answer."""
     assert request.last is not None
-    if request.first >= making.total or making.chunk(request.first, request.wait) is None:
+    if request.first >= making.total or (first := making.chunk(request.first, request.wait)) is None:
         return NOT_FOUND
     run = range(request.first, min(request.last + 1, making.total))
 
     def piece(index: int) -> bytes:
-        data = making.chunk(index, request.wait)
+        data = first if index == run.start else making.chunk(index, request.wait)
         if data is None or len(data) != making.length(index):
             raise ContentUnavailable(f"Chunk {index} of {request.name.hex()} is not made yet.", "Ask again later.")
         return data
