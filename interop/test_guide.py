@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import pytest
+
+from swarmp2p.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "found-a-swarm.md"
@@ -146,9 +147,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = str(probe.getsockname()[1])
+        self._port = str(free_ports(1)[0])
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self._environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
         self._environment.pop("SWARMP2P_HOME", None)

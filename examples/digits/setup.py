@@ -2,7 +2,6 @@
 
 import json
 import random
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from swarmp2p.merge.registry import DEFAULT_RULE_ID
 from swarmp2p.merge.tensors import write_weights
 from swarmp2p.network.peer_ids import peer_id_of
 from swarmp2p.peer.founding import deploy_swarm, invite
+from swarmp2p.ports import free_ports
 from swarmp2p.testing.local_swarm import chain_process
 
 
@@ -142,12 +142,3 @@ def make_manifest(options: Options, founder: Key, url: str, bootstrap: str) -> M
             linger=10.0,
         ),
     )
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listening.getsockname()[1] for listening in sockets]
-    for listening in sockets:
-        listening.close()
-    return ports

@@ -18,12 +18,12 @@ from trio import TaskStatus  # type: ignore[attr-defined,unused-ignore]
 from swarmp2p.control.faucet import fund
 from swarmp2p.control.geth_folder import NetworkFolder, open_network_folder
 from swarmp2p.control.geth_node import GethNode, Place
-from swarmp2p.control.processes import free_ports, require_free
 from swarmp2p.control.rpc import RpcClient
 from swarmp2p.core.errors import ChainUnreachable, ConfigError
 from swarmp2p.core.types import Address
 from swarmp2p.failures import unwrapped
 from swarmp2p.identity import Key, load_key
+from swarmp2p.ports import free_ports, require_free
 
 _OWN = ".tools/bin/geth"
 _MEND = "Run tools/geth in a checkout, which builds geth 1.13.15, or put one of 1.13 on the PATH."
