@@ -47,7 +47,12 @@ class JournaledTransaction:
 
 
 class Journal:
-    """An SQLite file, every write flushed to disk before it returns. Methods block; any thread may call them."""
+    """An SQLite file; every write outlives this process. Methods block; any thread may call them.
+
+    Signatures outlive a power failure too: they are flushed before they leave. All else would wait for the disk, which
+    models keep busy, for nothing: an update whose entry is lost is trained anew, and a transaction whose entry is lost is
+    still with the node, which says so when its nonce is asked for.
+    """
 
     def __init__(self, path: Path) -> None:
         self._mutex = threading.Lock()
@@ -55,7 +60,6 @@ class Journal:
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             raise ConfigError(
@@ -69,10 +73,15 @@ class Journal:
             self._db.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Written and flushed when the block ends, or not at all. Raises QuotaExceeded: no room on the disk."""
+    def _transaction(self, *, flush: bool = False) -> Iterator[sqlite3.Connection]:
+        """Written when the block ends, or not at all. Raises QuotaExceeded: no room on the disk.
+
+        Args:
+            flush: it is on the disk then, and all that was written before.
+        """
         with self._mutex:
             try:
+                self._db.execute("PRAGMA synchronous = FULL" if flush else "PRAGMA synchronous = NORMAL")
                 self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
                 self._db.execute("COMMIT")
@@ -98,7 +107,7 @@ class Journal:
             Contradiction: a signature of ours says otherwise.
         """
         kind, subject, says, mask = _entry(body)
-        with self._transaction() as db:
+        with self._transaction(flush=True) as db:
             _refuse_contradiction(db, body)
             db.execute(
                 "INSERT OR REPLACE INTO signed VALUES (?, ?, ?, ?, ?, ?, ?)",

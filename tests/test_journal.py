@@ -37,6 +37,20 @@ def test_messages_come_back_after_a_restart(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_signatures_are_flushed_and_nothing_else_waits_for_the_disk(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j")
+
+    def flushes() -> bool:
+        return int(journal._db.execute("PRAGMA synchronous").fetchone()[0]) == 2
+
+    for body in bodies():
+        journal.save("submit", 1, b"raw")
+        assert not flushes()
+        journal.remember(body, bytes(65))
+        assert flushes()
+    journal.close()
+
+
 def test_contradictions_are_refused_and_widening_is_not(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j")
     for body in bodies():

@@ -82,7 +82,7 @@ class EmbeddedStore:
             if _HEX.fullmatch(path.name):
                 self._load_file(path)
             elif path.suffix != ".leaves" or not path.with_suffix("").exists():
-                path.unlink()
+                path.unlink(missing_ok=True)  # a damaged file's record goes with it
 
     def _load_file(self, path: Path) -> None:
         digest = bytes.fromhex(path.name)
@@ -236,7 +236,7 @@ class EmbeddedStore:
         if move:
             with room(self._folder):
                 sync_file(path)
-            return self.put_unflushed(path)
+            return self._take_in(path, hash_file(path), original=path)
         copy = self.scratch()
         try:
             # Hashed after copying: the source may change under our hands, the copy does not.
@@ -262,19 +262,27 @@ class EmbeddedStore:
             path.unlink(missing_ok=True)
 
     def put_unflushed(self, path: Path, hashed: Hashed | None = None) -> Hashed:
-        return self._take_in(path, hashed or hash_file(path), original=path)
+        return self._take_in(path, hashed or hash_file(path), original=path, flush=False)
 
     def flush(self, digest: Digest) -> None:
         path = self._file(digest).path
         try:
             with room(self._folder):
                 sync_file(path)
+                sync_file(path.with_name(path.name + ".leaves"))
+                sync_folder(self._objects)
         except BaseException:
             self.drop(digest)
             raise
 
-    def _take_in(self, path: Path, hashed: Hashed, original: Path | None = None) -> Hashed:
-        """Make a file an object by renaming it."""
+    def _take_in(self, path: Path, hashed: Hashed, *, original: Path | None = None, flush: bool = True) -> Hashed:
+        """Make a file an object by renaming it.
+
+        Args:
+            original: to be removed if the object is here already.
+            flush: False: not one wait for the disk, which others may keep busy. What a power failure leaves of it then is
+                seen at the next start.
+        """
         with self._making:
             if self.has(hashed.digest):
                 if original is not None:
@@ -285,9 +293,10 @@ class EmbeddedStore:
             record = Record(hashed.size, (Span(hashed.digest, 0, hashed.leaf_list),))
             record_path = final.with_name(final.name + ".leaves")
             try:
-                write_atomically(record_path, record.encode())
+                write_atomically(record_path, record.encode(), flush=flush)
                 self._rename(path, final)
-                sync_folder(self._objects)
+                if flush:
+                    sync_folder(self._objects)
             except BaseException:
                 self._spend(-hashed.size, False)
                 record_path.unlink(missing_ok=True)

@@ -136,6 +136,8 @@ class SwarmContract:
         A new block alone is no change.
         """
         deadline = trio.current_time() + timeout
+        if seen is not None and seen is self._newest:  # read just now: the next block is what is waited for
+            await self._rpc.wait_for_block(seen.block_number, timeout, is_latest=True)
         while True:
             view = await self.state()
             left = deadline - trio.current_time()

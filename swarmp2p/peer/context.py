@@ -12,7 +12,7 @@ import trio
 
 from swarmp2p.content.exchange import Fetcher, Live
 from swarmp2p.content.interface import ContentStore
-from swarmp2p.content.unixfs import cid
+from swarmp2p.content.unixfs import cid_text
 from swarmp2p.control.interface import Control
 from swarmp2p.control.manifest import Manifest
 from swarmp2p.core.config import Config, Knobs
@@ -180,7 +180,7 @@ class Context:
 
     def cid(self, digest: Digest) -> str:
         """The CID of a model of this swarm, as text."""
-        return str(cid(digest, self.config.size))
+        return cid_text(digest, self.config.size)
 
     def order(self) -> list[int]:
         """The roster of the sealed round in the order of its workers."""

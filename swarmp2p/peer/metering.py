@@ -30,8 +30,8 @@ PLAUSIBLE = 4
 """Times that all updates and two models may be needed in a round, with what is fetched twice because somebody is slow."""
 REST = 1.0
 """Seconds after a round before receipts are given: right after it all are busy with its merge, and then training begins."""
-LATE = 2
-"""Rounds that a receipt may be behind."""
+LATE = 16
+"""Rounds that a receipt may be behind: they may be over sooner than REST."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Metering:
     def __init__(self, context: Context, delivery: Delivery) -> None:
         self._ctx = context
         self._delivery = delivery
-        self._send, self._told = trio.open_memory_channel[bytes](MOST_WAITING)
+        self._send, self._told = trio.open_memory_channel[list[SignedReceipt]](MOST_WAITING)
         self._round = context.view.round
         self._start: dict[Address, int] = dict(context.fetcher.received)
         """What had come before this round."""
@@ -111,29 +111,37 @@ class Metering:
 
     def _hear(self, author: Address, data: bytes) -> bool:
         """What a member says directly is looked at as gossip is."""
+        receipts = self._looked_at(author, data)
+        if receipts is None:
+            return False
         try:
-            valid = self._valid(author, data)
-            if valid:
-                self._send.send_nowait(data)
+            self._send.send_nowait(receipts)
         except trio.WouldBlock:
             return False
-        return valid
+        return True
 
     async def _take_told(self, store: ReceiptStore) -> None:
-        async for data in self._told:
-            await self._take(store, data)
+        async for receipts in self._told:
+            members = self._members()
+            still = [each for each in receipts if {each.client, each.body.server} <= members]
+            await trio.to_thread.run_sync(store.add_all, still)
 
     def _valid(self, author: Address, data: bytes) -> bool:
-        """Passed on only if its author signed all of it, about other members and rounds of now, and it is plausible.
+        """Whether to pass it on."""
+        return self._looked_at(author, data) is not None
+
+    def _looked_at(self, author: Address, data: bytes) -> list[SignedReceipt] | None:
+        """The receipts, if their author signed all of them, about other members and rounds of now, and they are plausible.
 
         What costs little is looked at first: up to 200 signatures are recovered only of what is good apart from them.
         """
         try:
             bodies = [body for body, _ in decode_receipts(data)]
-            return self._plausible(author, bodies) and all(each.client == author for each in self._checked(data))
+            receipts = self._checked(data) if self._plausible(author, bodies) else []
         except MessageRefused as refusal:
             _log.info("refused receipts of 0x%s: %s", author.hex(), refusal)
-            return False
+            return None
+        return receipts if receipts and all(each.client == author for each in receipts) else None
 
     def _plausible(self, author: Address, bodies: Sequence[Receipt]) -> bool:
         """Of one round of now, about other members and each once, not too large, and not too many."""

@@ -239,6 +239,51 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(
     assert EmbeddedStore(tmp_path / "store").read(FILE.digest) == DATA
 
 
+def test_nothing_waits_for_the_disk_until_it_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, path = EmbeddedStore(tmp_path / "store"), tmp_path / "update"
+    path.write_bytes(DATA)
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    assert store.put_unflushed(path) == FILE
+    assert flushed == []
+    store.flush(FILE.digest)
+    name = FILE.digest.hex()
+    assert flushed == [name, name + ".leaves", "objects"]
+
+
+@pytest.mark.parametrize("lost", ["nothing", "record", "chunk", "end", "data", "all"])
+def test_what_a_power_failure_leaves_of_an_unflushed_file_is_whole_or_fetched_again(tmp_path: Path, lost: str) -> None:
+    store, path = EmbeddedStore(tmp_path / "store"), tmp_path / "update"
+    path.write_bytes(DATA)
+    store.put_unflushed(path)
+    store.close()
+    data = tmp_path / "store" / "objects" / FILE.digest.hex()
+    if lost in ("record", "all"):
+        os.truncate(data.with_name(data.name + ".leaves"), 0)
+    if lost in ("data", "all"):
+        os.truncate(data, 0)
+    if lost == "end":
+        os.truncate(data, len(DATA) - 400)
+    if lost == "chunk":
+        data.write_bytes(DATA[:CHUNK_SIZE] + bytes(CHUNK_SIZE) + DATA[2 * CHUNK_SIZE :])
+    store = EmbeddedStore(tmp_path / "store")
+    missing = {"nothing": [], "record": [], "chunk": [1], "end": [3, 4], "data": [*range(5)], "all": [*range(5)]}[lost]
+    with contextlib.suppress(ContentCorrupt, ContentUnavailable):
+        assert store.read(FILE.digest) == DATA
+    part = store.begin(FILE.digest, FILE.size, FILE.leaf_list)
+    assert part.missing() == missing
+    for index in missing:
+        part.write_chunk(index, chunk(index))
+    part.finish(FILE.digest)
+    assert store.read(FILE.digest) == DATA
+
+
 def test_two_assemblies_of_one_file_need_one_copy_in_the_end(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path)
     parts = [store.assemble(name, len(DATA)) for name in ("a", "b")]

@@ -120,6 +120,40 @@ async def test_whoever_lets_nobody_in_is_reached_over_the_network(join: Join, nu
     links.close()
 
 
+async def test_who_cannot_be_dialled_is_tried_again_soon_and_then_less_and_less(join: Join) -> None:
+    """At the start of a swarm the other one may only not have seen yet that this member is one."""
+    other, mine = join("other"), join("mine")
+    now, tries = 100.0, 0
+    lets_in = False
+
+    async def greet(peer: Address) -> Endpoint | None:
+        nonlocal tries
+        tries += 1
+        other.pins.pin(mine.address, mine.certificate)
+        return other.endpoint if lets_in else None
+
+    links = TlsLinks(mine.pins, greet, clock=lambda: now)
+    waits = []
+    for _ in range(9):
+        before, since = tries, now
+        while tries == before:
+            assert await links.connect(other.address) is None
+            now += 0.5
+        waits.append(now - since)
+    assert waits == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+    lets_in, now = True, now + 60
+    link = await links.connect(other.address)
+    assert link is not None
+    await link.release(reusable=True)
+    other.listener.close()
+    lets_in = False
+    assert await links.connect(other.address) is None
+    before, now = tries, now + 1
+    assert await links.connect(other.address) is None
+    assert tries == before + 1, "after a success the pauses begin anew"
+    links.close()
+
+
 async def test_who_forgot_our_certificate_is_greeted_again(join: Join) -> None:
     """It took us for no member for a while, say, because its view of the chain was older than ours."""
     origin, mine = join("origin"), join("mine")

@@ -1,6 +1,7 @@
 """TLS connections to members that can be dialled: made, kept while idle, and given up when they lead nowhere."""
 
 import logging
+import math
 import select
 import socket
 import ssl
@@ -22,8 +23,9 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 CONNECT_TIMEOUT = 2.0
-RETRY_AFTER = 60.0
-"""Seconds for which a member that could not be dialled is not dialled again; the network's streams reach it."""
+RETRY_FIRST, RETRY_MOST = 1.0, 60.0
+"""Seconds for which a member that could not be dialled is not dialled again, doubled with each failure in a row; the
+network's streams reach it. At the start it may only not have seen yet that this peer is a member too."""
 KEPT = 8
 """Idle connections kept to a member."""
 
@@ -85,9 +87,13 @@ class TlsLinks:
         pins: who is who.
         greet: how to learn where a member listens.
         threads: conversations at once.
+        clock: seconds, from any start.
     """
 
-    def __init__(self, pins: Pins, greet: Greet, *, threads: int = 64) -> None:
+    def __init__(
+        self, pins: Pins, greet: Greet, *, threads: int = 64, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self._pins = pins
         self._greet = greet
         self.threads = trio.CapacityLimiter(threads)
@@ -95,6 +101,8 @@ class TlsLinks:
         self._refused: set[Address] = set()
         """Who ended the last connection by an error of TLS."""
         self._given_up: dict[Address, float] = {}
+        """Until when, by that clock."""
+        self._pauses: dict[Address, float] = {}
         self._idle: defaultdict[Address, list[SocketLink]] = defaultdict(list)
         self._closed = False
 
@@ -106,7 +114,7 @@ class TlsLinks:
             if link.alive():
                 return link
             link.sock.close()
-        if self._closed or self._given_up.get(peer, 0) > time.monotonic():
+        if self._closed or self._given_up.get(peer, -math.inf) > self._clock():
             return None
         # A member that was restarted has another certificate and another port.
         for known in (self._endpoints.get(peer), None):
@@ -119,8 +127,14 @@ class TlsLinks:
             if sock is not None:
                 return SocketLink(peer, sock, self)
             self._endpoints.pop(peer, None)
-        self._given_up[peer] = time.monotonic() + RETRY_AFTER
+        self._give_up(peer)
         return None
+
+    def _give_up(self, peer: Address) -> None:
+        now = self._clock()
+        if self._given_up.get(peer, -math.inf) <= now:  # else several failed at once
+            self._pauses[peer] = min(RETRY_MOST, 2 * self._pauses.get(peer, RETRY_FIRST / 2))
+            self._given_up[peer] = now + self._pauses[peer]
 
     async def tell(self, peer: Address, topic: str, message: bytes, timeout: float) -> bool | None:
         """Bring a message to a member itself; whether it took it, None if it did not get there within `timeout` seconds."""
@@ -158,7 +172,7 @@ class TlsLinks:
         """It may not know our certificate any more: it is greeted again, once; then left to the network's streams."""
         known = self._endpoints.pop(peer, None) is not None
         if not known or peer in self._refused:
-            self._given_up[peer] = time.monotonic() + RETRY_AFTER
+            self._give_up(peer)
         self._refused.add(peer)
 
     def _dial(self, peer: Address, endpoint: Endpoint) -> ssl.SSLSocket | None:
@@ -184,6 +198,7 @@ class TlsLinks:
     def put_back(self, link: SocketLink) -> None:
         """A connection that can be used again."""
         self._refused.discard(link.peer)
+        self._pauses.pop(link.peer, None)
         idle = self._idle[link.peer]
         if self._closed or len(idle) >= KEPT or self._pins.member_of(link.sock.getpeercert(binary_form=True)) is None:
             link.sock.close()
@@ -195,6 +210,7 @@ class TlsLinks:
         for peer in list(self._idle.keys() | self._endpoints.keys()):
             if peer not in members:
                 self._endpoints.pop(peer, None)
+                self._pauses.pop(peer, None)
                 for link in self._idle.pop(peer, []):
                     link.sock.close()
 
