@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from swarmp2p.content.interface import Part
 from swarmp2p.core.election import duties, leaders, permutation
 from swarmp2p.core.errors import SwarmError
 from swarmp2p.core.observe import excluded_mask
@@ -97,19 +98,25 @@ class Following:
             chunks = chunk_range(slice_, current.k, ctx.config.chunks)
             name = assembly_name(current, excluded)
             with follow.scope, unwrapped():
-                part = await trio.to_thread.run_sync(ctx.content.assemble, name, ctx.config.size)
-                missing = await trio.to_thread.run_sync(part.missing, chunks.start, chunks.stop)
+
+                def look() -> tuple[Part, list[int]]:
+                    part = ctx.content.assemble(name, ctx.config.size)
+                    return part, part.missing(chunks.start, chunks.stop)
+
+                part, missing = await trio.to_thread.run_sync(look)
                 already = missing[0] - chunks.start if missing else len(chunks)
+
+                live = live_name(*key)
 
                 def take(index: int, data: memoryview) -> None:
                     part.write_chunk(chunks.start + index, data)
                     follow.came += 1
-                    ctx.fetcher.arrived.send()
+                    ctx.fetcher.arrived.came(live, index)
 
                 await self._own_first(current, excluded)
                 member = ctx.view.member(leader)
                 async with ctx.turn_of(None if member is None else member.index):
-                    await ctx.fetcher.follow(live_name(*key), len(chunks), leader, take, already)
+                    await ctx.fetcher.follow(live, len(chunks), leader, take, already)
         except SwarmError as error:
             _log.info("could not follow slice %d: %s", slice_, error)
         finally:

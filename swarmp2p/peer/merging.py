@@ -8,7 +8,7 @@ from typing import TypeVar
 import trio
 
 from swarmp2p.content.exchange import LiveObject
-from swarmp2p.content.interface import Part, PartServesUnchecked
+from swarmp2p.content.interface import Part, PartServesUnchecked, Target
 from swarmp2p.content.unixfs import root, slice_digest
 from swarmp2p.core.actions import BuildRoot, FetchFile, FetchLeafList, FetchSlice, Keep, Merge, Verify
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, InvalidUpdate, SwarmError
@@ -191,16 +191,20 @@ class Merging:
 
     async def _fetch_chunks(self, current: RoundStore, member: Member, chunks: Collection[int]) -> None:
         ctx = self._ctx
-        if await self._thread(lambda: ctx.content.has(member.digest)):
-            return
         leaf_list = await self._leaf_list(current, member.index, member.digest)
-        part = await self._thread(lambda: ctx.content.begin(member.digest, ctx.config.update_size, leaf_list))
-        target = await self._thread(lambda: part.target(0, leaf_list, member.digest))
+
+        def look() -> tuple[Target, list[tuple[int, int]]]:
+            part = ctx.content.begin(member.digest, ctx.config.update_size, leaf_list)
+            target = part.target(0, leaf_list, member.digest)
+            return target, [run for run in stretches(chunks) if target.missing(*run)]
+
+        target, missing = await self._thread(look)
+        if not missing:  # nor is a turn waited for
+            return
         async with ctx.turn_of(member.index):
-            for first, end in stretches(chunks):
-                if target.missing(first, end):
-                    with self._noting_failure(current, member.index):
-                        await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member.address])
+            for first, end in missing:
+                with self._noting_failure(current, member.index):
+                    await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member.address])
 
     async def verify(self, action: Verify) -> None:
         """Look at the chunk that somebody calls INVALID."""
@@ -344,18 +348,29 @@ class Merging:
         ctx, current = self._ctx, self._round(action.round)
         chunks = self._slice(action.slice)
         claimants = sorted(current.claims(action.excluded, action.slice).get(action.digest, ()))
-        part = await self._part(current, action.excluded)
         await self._following.settled((current.inputs, action.excluded, action.slice))
-        leaf_list = await self._thread(lambda: part.leaf_list(chunks.start, chunks.stop))
+        name = assembly_name(current, action.excluded)
+
+        def followed() -> tuple[Part, bytes | None]:
+            part = ctx.content.assemble(name, ctx.config.size)
+            return part, part.leaf_list(chunks.start, chunks.stop)
+
+        part, leaf_list = await self._thread(followed)
         if leaf_list is None or slice_digest(leaf_list) != action.digest:
             leaf_list = await ctx.fetcher.fetch_leaf_list(action.digest, prefer=claimants)
         known = leaf_list
         self._leaf_lists[action.digest] = leaf_list
         current.slice_lists.add(action.digest)
         ctx.wake()
-        target = await self._thread(lambda: part.target(chunks.start, known, action.digest))
+
+        def look() -> tuple[Target, list[int]]:
+            target = part.target(chunks.start, known, action.digest)
+            return target, target.missing()
+
+        target, missing = await self._thread(look)
         self._claimed_chunks.append(chunks)
-        await ctx.fetcher.fetch_chunks(target, prefer=claimants)
+        if missing:
+            await ctx.fetcher.fetch_chunks(target, prefer=claimants)
         current.slices_held.add((action.excluded, action.slice, action.digest))
         for (excluded, slices), merged in list(current.roots.items()):
             if excluded == action.excluded and action.digest in slices:
@@ -384,9 +399,10 @@ class Merging:
 
     async def _finish_if_whole(self, current: RoundStore, excluded: Bitmap, digest: Digest) -> None:
         """A merged model that is here whole can be asked for by its root at once, before the chain names it."""
-        part = await self._part(current, excluded)
+        name, size = assembly_name(current, excluded), self._ctx.config.size
 
         def finish() -> None:
+            part = self._ctx.content.assemble(name, size)
             if not part.missing():
                 part.finish(digest)
 

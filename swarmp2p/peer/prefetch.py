@@ -8,6 +8,7 @@ import logging
 
 import trio
 
+from swarmp2p.content.interface import Target
 from swarmp2p.core.election import duties, permutation
 from swarmp2p.core.errors import MessageRefused, SwarmError
 from swarmp2p.core.messages import Hint
@@ -87,10 +88,13 @@ class Prefetch:
         try:
             with unwrapped():
                 leaf_list = await ctx.fetcher.fetch_leaf_list(digest, size, prefer=[member])
-                part = await trio.to_thread.run_sync(ctx.content.begin, digest, size, leaf_list)
-                target = await trio.to_thread.run_sync(part.target, 0, leaf_list, digest)
-                schema = await ctx.schema()
-                chunks = await trio.to_thread.run_sync(ctx.rule.update_chunks, schema, self._guess())
+                schema, guess = await ctx.schema(), self._guess()
+
+                def prepare() -> tuple[Target, set[int]]:
+                    target = ctx.content.begin(digest, size, leaf_list).target(0, leaf_list, digest)
+                    return target, ctx.rule.update_chunks(schema, guess)
+
+                target, chunks = await trio.to_thread.run_sync(prepare)
                 known = ctx.view.member(member)
                 async with ctx.turn_of(None if known is None else known.index, self._roster()):
                     for first, end in stretches(chunks):

@@ -1,5 +1,6 @@
 """Merges chunks of one round in a worker thread, each as soon as all that it is made of is here."""
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
@@ -7,7 +8,7 @@ from functools import partial
 
 import trio
 
-from swarmp2p.content.exchange import Signal
+from swarmp2p.content.exchange import Arrivals
 from swarmp2p.content.interface import ContentStore, Part, ServesUnchecked
 from swarmp2p.core.errors import ContentUnavailable, InvalidUpdate, SwarmError
 from swarmp2p.core.schema import Schema
@@ -36,10 +37,10 @@ class Inputs:
         content: where they are.
         schema: of updates.
         max_abs: the manifest's bound.
-        arrived: sent when a chunk has come.
+        arrived: told when a chunk has come.
     """
 
-    def __init__(self, content: ContentStore, schema: Schema, max_abs: float, arrived: Signal) -> None:
+    def __init__(self, content: ContentStore, schema: Schema, max_abs: float, arrived: Arrivals) -> None:
         # Each chunk was hashed by this process when it came, or when the part was opened: once is enough.
         self._chunk = content.serve_chunk if isinstance(content, ServesUnchecked) else content.read_chunk
         self._schema, self._max_abs, self._arrived = schema, max_abs, arrived
@@ -64,15 +65,20 @@ class Inputs:
         return chunk
 
     def _read(self, digest: Digest, index: int) -> bytes:
-        while True:
-            trio.from_thread.check_cancelled()  # some rules read everything, and more than once
-            final, seen = self.complete.is_set(), self._arrived.count
-            try:
-                return self._chunk(digest, index)
-            except ContentUnavailable:
-                if final:
-                    raise
-            self._arrived.wait(LOOK_AGAIN, since=seen)
+        trio.from_thread.check_cancelled()  # some rules read everything, and more than once
+        with contextlib.suppress(ContentUnavailable):
+            return self._chunk(digest, index)
+        with self._arrived.expected(digest, index) as came:
+            while True:
+                trio.from_thread.check_cancelled()
+                final = self.complete.is_set()
+                try:
+                    return self._chunk(digest, index)
+                except ContentUnavailable:
+                    if final:
+                        raise
+                if came.wait(LOOK_AGAIN):
+                    came.clear()  # should it be gone again
 
 
 def merge_chunks(

@@ -1,7 +1,7 @@
 """The content exchange, both sides (docs/protocol.md, section 6): requests.py has what is said."""
 
+from swarmp2p.content.exchange.arrivals import Arrivals
 from swarmp2p.content.exchange.direct import TlsLinks
-from swarmp2p.content.exchange.effects import Signal
 from swarmp2p.content.exchange.fetcher import Fetcher
 from swarmp2p.content.exchange.link import Direct
 from swarmp2p.content.exchange.listener import Hear, Listener
@@ -14,6 +14,7 @@ from swarmp2p.content.exchange.serving import ServerLimits
 
 __all__ = [
     "CONTENT_PROTOCOL",
+    "Arrivals",
     "Direct",
     "Endpoint",
     "Fetcher",
@@ -25,6 +26,5 @@ __all__ = [
     "Pins",
     "Server",
     "ServerLimits",
-    "Signal",
     "TlsLinks",
 ]

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from swarmp2p.content.exchange.effects import BadMessage, Conversation, Fill, Pause, ReadHead, Send, Signal, Work
+from swarmp2p.content.exchange.arrivals import Arrivals
+from swarmp2p.content.exchange.effects import BadMessage, Conversation, Fill, Pause, ReadHead, Send, Work
 from swarmp2p.content.exchange.pull import Limits, Pull
 from swarmp2p.content.exchange.requests import MAX_CHUNKS, MAX_HEAD, MAX_RUN, Answer, Asked, Outgoing, Posting, What
 from swarmp2p.content.unixfs import HASH_SIZE
@@ -132,7 +133,7 @@ class Lane:
     ContentUnavailable).
     """
 
-    def __init__(self, pull: Pull, limits: Limits, arrived: Signal) -> None:
+    def __init__(self, pull: Pull, limits: Limits, arrived: Arrivals) -> None:
         self._pull = pull
         self._arrived = arrived
         self._limits = limits
@@ -219,7 +220,7 @@ class Lane:
             self._owed.discard(index)
             self.received += length
             self._pull.done(index)
-            self._arrived.send()
+            self._arrived.came(self._pull.target.object, index)
         for index in run[count:]:
             self._owed.discard(index)
             self._available.discard(index)

@@ -227,7 +227,7 @@ class Socket(Protocol):
 
     def recv(self, bufsize: int, /) -> bytes: ...
 
-    def recv_into(self, buffer: memoryview, /) -> int: ...
+    def recv_into(self, buffer: memoryview, nbytes: int, /) -> int: ...
 
 
 class BlockingPipe:
@@ -284,7 +284,7 @@ class BlockingPipe:
         self._socket.settimeout(timeout)
         receive, at, size = self._socket.recv_into, self._received.take(view), len(view)
         while at < size:
-            got = receive(view[at:] if at else view)
+            got = receive(view[at:] if at else view, size - at)  # ssl takes its time to find the length out
             if not got:
                 raise ConnectionError("the connection ended within a body")
             at += got

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 import trio
 
+from swarmp2p.content.exchange.arrivals import Arrivals
 from swarmp2p.content.exchange.asking import Lane, follow, leaf_list_of
-from swarmp2p.content.exchange.effects import BadMessage, Signal
+from swarmp2p.content.exchange.effects import BadMessage
 from swarmp2p.content.exchange.link import Direct, Link, Links
 from swarmp2p.content.exchange.offload import BROKEN, Offload, name_of, threads
 from swarmp2p.content.exchange.pull import Limits, Pull
@@ -68,8 +69,8 @@ class Fetcher:
         self._busy: dict[tuple[Digest, int], trio.Event] = {}
         self._liars: dict[Address, float] = {}
         self._slow: set[Address] = set()
-        self.arrived = Signal()
-        """Sent, also from worker threads, when a chunk has come."""
+        self.arrived = Arrivals()
+        """Told, also from worker threads, when a chunk has come."""
         self.received: defaultdict[Address, int] = defaultdict(int)
         """Bytes of chunks that came from each source and proved right."""
 
@@ -137,6 +138,8 @@ class Fetcher:
                 for key in mine:
                     del self._busy[key]
                 event.set()
+            if not others:
+                return
 
     async def follow(
         self, name: Digest, total: int, peer: Address, take: Callable[[int, memoryview], object], already: int = 0
@@ -252,8 +255,9 @@ class Fetcher:
         return found[0]
 
     async def _pull(self, pull: Pull, prefer: Sequence[Address]) -> None:
-        """One pass over all sources for the chunks of a pull, some of them side by side."""
+        """One pass over all sources for the chunks of a pull, several at a time once one will not do."""
         asked: dict[Address, str] = {}
+        one_was_asked = trio.Event()
         sources = iter(self._sources(prefer))
         fatal: list[Exception] = []
 
@@ -267,12 +271,17 @@ class Fetcher:
                     scope.cancel()
                     return
                 asked[peer] = result if isinstance(result, str) else "had a part" if result else "does not have it"
+                one_was_asked.set()
                 if pull.finished:
                     # Who waits for nothing ends by itself, and keeps its connection.
                     scope.deadline = min(scope.deadline, trio.current_time() + FAREWELL)
+            one_was_asked.set()  # or nobody is there to be asked
 
         async with trio.open_nursery() as nursery:
-            for _ in range(self._limits.sources):
+            nursery.start_soon(lane, nursery.cancel_scope)
+            with trio.move_on_after(self._limits.spread):
+                await one_was_asked.wait()
+            for _ in range(0 if pull.finished else self._limits.sources - 1):
                 nursery.start_soon(lane, nursery.cancel_scope)
         if fatal:
             raise fatal[0]

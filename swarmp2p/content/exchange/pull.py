@@ -1,6 +1,7 @@
 """Pulling chunks of one object from several sources at once: who is asked for which chunk."""
 
 import threading
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ class Limits:
         window: chunks asked for and not yet on disk, per source.
         run: chunks in one request.
         sources: sources used at the same time.
+        spread: after this time further sources are asked besides the first: most that is fetched is small.
         penalty: how long a source that lied is not asked again.
     """
 
@@ -28,6 +30,7 @@ class Limits:
     window: int = 32
     run: int = 8
     sources: int = 4
+    spread: float = 0.2
     penalty: float = 600.0
 
 
@@ -48,6 +51,7 @@ class Pull:
         self._clock = clock
         self._lock = threading.Lock()
         self._pending = sorted(indexes)
+        """Ascending: what nobody was asked for."""
         self._asked: dict[int, list[float]] = {}
         self._wanted = set(indexes)
 
@@ -69,9 +73,12 @@ class Pull:
         """The next run of chunks to ask a source for: what nobody was asked for, else what another source has owed for
         `hedge` seconds. Empty if there is nothing. `mine`: what this source itself owes already."""
         with self._lock:
-            run = self._next_run(available, count) or self._overdue(available, mine, self._clock() - hedge)
-            taken = set(run)
-            self._pending = [i for i in self._pending if i not in taken]
+            run = self._next_run(available, count)
+            if run:
+                at = bisect_left(self._pending, run[0])
+                del self._pending[at : at + len(run)]
+            else:
+                run = self._overdue(available, mine, self._clock() - hedge)
             for index in run:
                 self._asked.setdefault(index, []).append(self._clock())
         return range(run[0], run[-1] + 1) if run else range(0)
@@ -98,14 +105,15 @@ class Pull:
             times.pop()
             if not times:
                 del self._asked[index]
-                self._pending = sorted({*self._pending, index})
+                insort(self._pending, index)
         self.changed.send()
 
     def done(self, index: int) -> None:
         """A chunk is on disk."""
         with self._lock:
             self._wanted.discard(index)
-            self._asked.pop(index, None)
-            if index in self._pending:
-                self._pending.remove(index)
+            if self._asked.pop(index, None) is None:  # given back before it came
+                at = bisect_left(self._pending, index)
+                if self._pending[at : at + 1] == [index]:
+                    del self._pending[at]
         self.changed.send()
