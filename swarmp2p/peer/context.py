@@ -195,17 +195,20 @@ class Context:
         member = self.view.member_at(index)
         return member.address if member else b""
 
-    def turn_of(self, index: int | None, roster: Bitmap | None = None) -> AbstractAsyncContextManager[None]:
+    def turn_of(
+        self, index: int | None, roster: Bitmap | None = None, *, last: bool = False
+    ) -> AbstractAsyncContextManager[None]:
         """For the time in which content comes from a member (turns.py).
 
         Args:
             roster: of the round; None: that of the sealed one.
+            last: what others wait for goes first.
         """
         view, me = self.view, self.view.member(self.store.me)
         order = permutation(view.roster if roster is None else roster, view.seed, keccak256)
         own, other = (order.index(i) if i in order else None for i in (None if me is None else me.index, index))
         place = place_after(own, other, len(order))
-        return self.turns.turn(place, lambda: self.fetcher.arrived.count, TURN_PATIENCE)
+        return self.turns.turn(place, lambda: self.fetcher.arrived.count, TURN_PATIENCE, last=last)
 
     def rank(self) -> int | None:
         """This member's rank for slice 0 while a round merges."""

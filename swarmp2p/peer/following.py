@@ -65,9 +65,8 @@ class Following:
             while True:
                 changed = self._ctx.change()
                 wanted, current = (self._wanted() if self._ctx.tls is not None else {}), self._ctx.store.round
-                inputs = {key[0] for key in wanted}
                 for key, old in list(self._follows.items()):
-                    if key[0] not in inputs:
+                    if not self._of_use(key[0]):
                         old.scope.cancel()
                         del self._follows[key]
                 for key, leader in wanted.items():
@@ -75,6 +74,13 @@ class Following:
                         self._follows[key] = _Follow()
                         nursery.start_soon(self._follow, key, current, leader, self._follows[key])
                 await changed.wait()
+
+    def _of_use(self, inputs: Digest) -> bool:
+        """Whether what these make is being merged, or is the head: a round may be over before all of it is here."""
+        view, current = self._ctx.view, self._ctx.store.round
+        if current is None or current.inputs != inputs:
+            return False
+        return view.inputs == inputs if view.phase is Phase.MERGING else view.head_round == current.round
 
     def _wanted(self) -> dict[Key, Address]:
         """The slices that this member has no duty for, and the leader of each."""
@@ -115,7 +121,7 @@ class Following:
 
                 await self._own_first(current, excluded)
                 member = ctx.view.member(leader)
-                async with ctx.turn_of(None if member is None else member.index):
+                async with ctx.turn_of(None if member is None else member.index, last=True):
                     await ctx.fetcher.follow(live, len(chunks), leader, take, already)
         except SwarmError as error:
             _log.info("could not follow slice %d: %s", slice_, error)

@@ -24,12 +24,17 @@ from swarmp2p.peer.round_merge import Inputs, InvalidChunk, head_sources, merge_
 
 T = TypeVar("T")
 
+NEARLY = 0.03
+"""Seconds in which the rest of a slice may come, whose leaf list need not be fetched then."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Built:
     """A merged model whose root this peer built from the leaf lists of its slices, whole or not."""
 
     assembly: str
+    inputs: Digest
+    excluded: Bitmap
     slices: tuple[tuple[int, bytes, Digest], ...]
     """First chunk, leaf list and digest of each."""
 
@@ -96,11 +101,15 @@ class Merging:
         after a merge that may be nobody."""
         ctx = self._ctx
         part = await self._thread(lambda: ctx.content.assemble(built.assembly, ctx.config.size))
+
+        async def complete(slice_: int, first: int, leaf_list: bytes, name: Digest) -> None:
+            await self._following.settled((built.inputs, built.excluded, slice_))
+            target = await self._thread(partial(part.target, first, leaf_list, name))
+            await ctx.fetcher.fetch_chunks(target)
+
         async with trio.open_nursery() as nursery:
-            for first, leaf_list, name in built.slices:
-                target = await self._thread(partial(part.target, first, leaf_list, name))
-                if target.missing():
-                    nursery.start_soon(ctx.fetcher.fetch_chunks, target)
+            for slice_, made in enumerate(built.slices):
+                nursery.start_soon(complete, slice_, *made)
         await self._thread(lambda: part.finish(digest))
 
     async def keep(self, action: Keep) -> None:
@@ -346,9 +355,10 @@ class Merging:
     async def fetch_slice(self, action: FetchSlice) -> None:
         """A slice that enough members claim: the leaf list first, so that the root can be built while chunks come."""
         ctx, current = self._ctx, self._round(action.round)
-        chunks = self._slice(action.slice)
+        chunks, key = self._slice(action.slice), (current.inputs, action.excluded, action.slice)
         claimants = sorted(current.claims(action.excluded, action.slice).get(action.digest, ()))
-        await self._following.settled((current.inputs, action.excluded, action.slice))
+        with trio.move_on_after(NEARLY):
+            await self._following.settled(key)
         name = assembly_name(current, action.excluded)
 
         def followed() -> tuple[Part, bytes | None]:
@@ -362,6 +372,7 @@ class Merging:
         self._leaf_lists[action.digest] = leaf_list
         current.slice_lists.add(action.digest)
         ctx.wake()
+        await self._following.settled(key)
 
         def look() -> tuple[Target, list[int]]:
             target = part.target(chunks.start, known, action.digest)
@@ -387,7 +398,7 @@ class Merging:
             if not all(lists):
                 raise ContentUnavailable("The leaf list of a slice is not held any more.", "It is fetched again.")
             slices = tuple(zip(firsts, lists, action.slices, strict=True))
-            return root(b"".join(lists), ctx.config.size).digest, _Built(name, slices)
+            return root(b"".join(lists), ctx.config.size).digest, _Built(name, current.inputs, action.excluded, slices)
 
         name = assembly_name(current, action.excluded)
         digest, built = await self._thread(build)

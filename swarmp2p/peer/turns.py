@@ -4,9 +4,11 @@ All members have the same to do at the same time: each needs something of every 
 computing, and as many transfers at once as there are members cost a third more of it than one after the other. So they take
 turns: who is at place i asks those at i + 1, i + 2, ..., which at any time is a different one for each: the schedule of an
 all-to-all exchange in parallel computing (R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of collective communication
-operations in MPICH", 2005). On slow links all go on at once: each gap between two turns would leave a link idle.
+operations in MPICH", 2005). On slow links each gap between two turns would leave a link idle. There those from different
+members go on at once; those from one member still take turns, its update before the slice that it merges.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -16,8 +18,9 @@ from swarmp2p.core.types import CHUNK_SIZE
 
 FAST = 30e6
 """Bytes a second from which on links are fast."""
-TELLING = 4
-"""Chunks of a transfer from which on it tells how fast links are."""
+TELLING_SLOW, TELLING_FAST = 4, 16
+"""Chunks that come during a transfer from which on it tells that links are slow, or that they are fast: buffers on the way
+can give out a megabyte at once."""
 STEP, LONGEST = 0.03, 0.3
 """Seconds that a transfer waits for each one that is due before it, and at most: else all might meet at one link."""
 LOOK = 0.05
@@ -30,25 +33,28 @@ class Turns:
     """Turns of one peer. A transfer that does not move loses its turn, and goes on beside the next one."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, int, trio.Event]] = []
-        self._taken = 0
+        self._waiting: list[tuple[bool, int, int, trio.Event]] = []
+        self._taken: Counter[int] = Counter()
         self._count = 0
         self.fast = True
         """Links are, as far as is known."""
 
     @asynccontextmanager
-    async def turn(self, place: int, moved: Callable[[], int], patience: float) -> AsyncIterator[None]:
+    async def turn(
+        self, place: int, moved: Callable[[], int], patience: float, *, last: bool = False
+    ) -> AsyncIterator[None]:
         """Wait for a turn, and have it for the time of the block.
 
         Args:
             place: of two that wait, the one with the lower goes first; 1 is due first of all.
             moved: chunks that came, of any transfer.
             patience: seconds without a chunk after which the turn is another's.
+            last: all that are not go first.
         """
-        if self.fast and not self._taken and place > 1:
+        if self.fast and not self._taken.total() and place > 1:
             await trio.sleep(min(LONGEST, (place - 1) * STEP))
-        await self._acquire(place)
-        turn = _Turn(self._release)
+        await self._acquire(place, last)
+        turn = _Turn(lambda: self._release(place))
         first, since = moved(), trio.current_time()
         try:
             async with trio.open_nursery() as nursery:
@@ -56,34 +62,40 @@ class Turns:
                 yield
                 nursery.cancel_scope.cancel()
         finally:
-            if moved() >= first + TELLING:
-                self.fast = (moved() - first) * CHUNK_SIZE >= FAST * (trio.current_time() - since)
+            came = moved() - first
+            fast = came * CHUNK_SIZE >= FAST * (trio.current_time() - since)
+            if came >= (TELLING_FAST if fast else TELLING_SLOW):
+                self.fast = fast
             turn.end()
 
-    async def _acquire(self, place: int) -> None:
-        if not self._taken or not self.fast:
-            self._taken += 1
+    async def _acquire(self, place: int, last: bool) -> None:
+        if self._free(place):
+            self._taken[place] += 1
             await trio.lowlevel.checkpoint()
             return
         self._count += 1
-        entry = place, self._count, trio.Event()
+        entry = last, place, self._count, trio.Event()
         self._waiting.append(entry)
         try:
-            await entry[2].wait()
+            await entry[3].wait()
         except BaseException:
             if entry in self._waiting:
                 self._waiting.remove(entry)
             else:
-                self._release()  # it was given in the meantime
+                self._release(place)  # it was given in the meantime
             raise
 
-    def _release(self) -> None:
-        self._taken -= 1
-        while self._waiting and (not self._taken or not self.fast):
-            entry = min(self._waiting, key=lambda each: each[:2])
-            self._waiting.remove(entry)
-            self._taken += 1
-            entry[2].set()
+    def _free(self, place: int) -> bool:
+        return place == LAST or not (self._taken.total() if self.fast else self._taken[place])
+
+    def _release(self, place: int) -> None:
+        self._taken[place] -= 1
+        for entry in sorted(self._waiting, key=lambda each: each[:3]):
+            _, freed, _, event = entry
+            if self._free(freed):
+                self._waiting.remove(entry)
+                self._taken[freed] += 1
+                event.set()
 
 
 class _Turn:

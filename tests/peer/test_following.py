@@ -11,7 +11,9 @@ import trio
 from swarmp2p import SwarmPeer
 from swarmp2p.content.exchange import Fetcher, LiveObject
 from swarmp2p.content.interface import Part
-from swarmp2p.core.types import CHUNK_SIZE
+from swarmp2p.core.types import CHUNK_SIZE, Phase
+from swarmp2p.core.view import View
+from swarmp2p.peer.driver import Driver
 from swarmp2p.peer.following import Key
 from swarmp2p.peer.merging import Merging
 from swarmp2p.testing.local_swarm import LocalSwarm, local_swarm
@@ -96,3 +98,36 @@ def test_a_leader_that_makes_chunks_up_on_the_way_changes_nothing(
     with local_swarm({"mean": np.zeros(SIZE, np.float32)}, list(MEMBERS), rounds=2, f=0, folder=tmp_path) as swarm:
         assert len(trio.run(heads_of, swarm)) == 1
     assert invented
+
+
+def test_a_round_is_over_before_its_slices_are_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leaf lists are enough to sign; those who follow go on after the round, and come by the head."""
+    publish, take_view = Merging._publish, Driver._take_view
+    makings: list[LiveObject] = []
+    held_back: list[int] = []
+
+    def late(self: Merging, key: Key, part: Part, chunks: range, own: set[int]) -> LiveObject:
+        making = publish(self, key, part, chunks, own)
+        read, round_ = making._read, self._ctx.view.round
+
+        def after_the_round(index: int) -> bytes | None:
+            view = self._ctx.view
+            if view.phase is Phase.MERGING and view.round == round_:
+                held_back.append(index)
+                return None
+            return read(index)
+
+        making._read = after_the_round
+        makings.append(making)
+        return making
+
+    def look_again(self: Driver, view: View) -> None:
+        take_view(self, view)
+        for making in makings:
+            making.advance()
+
+    monkeypatch.setattr(Merging, "_publish", late)
+    monkeypatch.setattr(Driver, "_take_view", look_again)
+    with local_swarm({"mean": np.zeros(SIZE, np.float32)}, list(MEMBERS), rounds=2, f=0, folder=tmp_path) as swarm:
+        assert len(trio.run(heads_of, swarm)) == 1
+    assert held_back

@@ -8,7 +8,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from swarmp2p.core.types import CHUNK_SIZE
-from swarmp2p.peer.turns import FAST, LAST, TELLING, Turns, place_after
+from swarmp2p.peer.turns import FAST, LAST, TELLING_FAST, TELLING_SLOW, Turns, place_after
 
 PATIENCE = 0.5
 
@@ -21,8 +21,10 @@ class Line:
         self.came = 0
         self.log: list[str] = []
 
-    async def transfer(self, name: str, place: int, chunks: int = 8, rate: float = 2 * FAST) -> None:
-        async with self.turns.turn(place, lambda: self.came, PATIENCE):
+    async def transfer(
+        self, name: str, place: int, chunks: int = 8, rate: float = 2 * FAST, last: bool = False
+    ) -> None:
+        async with self.turns.turn(place, lambda: self.came, PATIENCE, last=last):
             self.log.append(f"{name} begins")
             for _ in range(chunks):
                 await trio.sleep(CHUNK_SIZE / rate)
@@ -54,7 +56,7 @@ async def test_who_is_due_first_is_not_waited_for_long(line: Line) -> None:
     assert trio.current_time() < begun + 2
 
 
-async def test_on_slow_links_all_go_on_at_once(line: Line) -> None:
+async def test_on_slow_links_all_members_go_on_at_once(line: Line) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(line.transfer, "first", 1, rate=FAST / 2))
         await trio.testing.wait_all_tasks_blocked()
@@ -63,6 +65,29 @@ async def test_on_slow_links_all_go_on_at_once(line: Line) -> None:
     assert not line.turns.fast
     assert line.log[:2] == ["first begins", "first ends"]
     assert sorted(line.log[2:5]) == ["at 2 begins", "at 3 begins", "at 4 begins"]
+
+
+async def test_on_slow_links_transfers_of_one_member_take_turns_and_what_is_waited_for_goes_first(line: Line) -> None:
+    slow = partial(line.transfer, rate=FAST / 8)
+    await slow("first", 1)
+    async with trio.open_nursery() as nursery:
+        for name, place, last in (("a", 2, False), ("slice of a", 2, True), ("more of a", 2, False), ("b", 3, True)):
+            nursery.start_soon(partial(slow, name, place, last=last))
+            await trio.testing.wait_all_tasks_blocked()
+    assert line.log[2:4] == ["a begins", "b begins"]
+    order = [each for each in line.log if each.endswith("of a begins")]
+    assert order == ["more of a begins", "slice of a begins"]
+    assert line.log.index("a ends") < line.log.index("more of a begins")
+    assert line.log.index("more of a ends") < line.log.index("slice of a begins")
+
+
+async def test_a_buffer_that_is_emptied_does_not_make_links_fast(line: Line) -> None:
+    await line.transfer("slow", 1, rate=FAST / 8)
+    assert not line.turns.fast
+    await line.transfer("burst", 1, chunks=TELLING_FAST - 1, rate=100 * FAST)
+    assert not line.turns.fast
+    await line.transfer("fast", 1, chunks=TELLING_FAST)
+    assert line.turns.fast
 
 
 async def test_a_transfer_that_does_not_move_loses_its_turn_but_goes_on(line: Line) -> None:
@@ -74,7 +99,7 @@ async def test_a_transfer_that_does_not_move_loses_its_turn_but_goes_on(line: Li
 
 
 async def test_a_few_chunks_tell_nothing_of_the_links(line: Line) -> None:
-    await line.transfer("short", 1, chunks=TELLING - 1, rate=FAST / 100)
+    await line.transfer("short", 1, chunks=TELLING_SLOW - 1, rate=FAST / 100)
     assert line.turns.fast
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -11,6 +11,7 @@ from multiformats import CID
 
 from swarmp2p.content.blocks import BlockIndex
 from swarmp2p.content.exchange.live import Live, LiveObject
+from swarmp2p.content.exchange.precedence import Precedence
 from swarmp2p.content.exchange.requests import CHUNKS_HEADER, Request, What
 from swarmp2p.content.interface import ContentStore, ServesUnchecked
 from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, cid, leaf_at, parse_cid, root, varint
@@ -29,12 +30,13 @@ _BYTES = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Status, headers and body of an answer. `length` None: it is known only at the end."""
+    """Status, headers and body of an answer. `length` None: it is known only at the end. `gives_way`: to all others."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     length: int | None = 0
     body: tuple[Piece, ...] | Iterator[Piece] = ()
+    gives_way: bool = False
 
 
 TAKEN = Reply(202)
@@ -55,6 +57,7 @@ class Answers:
         self._store = store
         self._live = live
         self._blocks = BlockIndex(store)
+        self.precedence = Precedence()
 
     def reply(self, request: Request) -> Reply:
         """The answer to one request; waits if the request says so."""
@@ -154,7 +157,7 @@ def _live_chunks(making: LiveObject, request: Request) -> Reply:
 
     said = f"chunks {run.start}-{run.stop - 1}/{making.total}"
     body, length = tuple(partial(piece, index) for index in run), sum(map(making.length, run))
-    return _sized(_BYTES, body, length, ("Content-Range", said), status=206)
+    return replace(_sized(_BYTES, body, length, ("Content-Range", said), status=206), gives_way=True)
 
 
 # The trustless gateway

@@ -1,12 +1,16 @@
 """The serving side's half of a conversation."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
 from swarmp2p.content.exchange.answers import NOT_UNDERSTOOD, REFUSED, TAKEN, Answers, Reply
 from swarmp2p.content.exchange.effects import Conversation, Fill, ReadHead, Send, Work
 from swarmp2p.content.exchange.requests import MAX_HEAD, Incoming, Request, What
+
+GIVES_WAY = 1.0
+"""Seconds, at most, that a merged chunk waits for updates that are being sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,12 @@ def serve(
             answer = NOT_UNDERSTOOD if request is None else (yield Work(partial(answers.reply, request)))
         yield Send(incoming.answer(answer.status, answer.length, answer.headers), limits.send)
         if request is None or not request.head_only:
-            for piece in answer.body:
-                data = piece if isinstance(piece, bytes) else (yield Work(piece))
-                yield Send(data if answer.length is not None else incoming.piece(data), limits.send)
+            with nullcontext() if answer.gives_way else answers.precedence.taken():
+                for piece in answer.body:
+                    data = piece if isinstance(piece, bytes) else (yield Work(piece))
+                    if answer.gives_way:
+                        yield Work(partial(answers.precedence.give_way, GIVES_WAY))
+                    yield Send(data if answer.length is not None else incoming.piece(data), limits.send)
             if answer.length is None:
                 yield Send(incoming.end(), limits.send)
         if not incoming.keeps_open:
