@@ -13,9 +13,9 @@ def test_only_the_chunk_that_is_expected_wakes() -> None:
     with arrivals.expected(A, 1) as first, arrivals.expected(A, 1) as second, arrivals.expected(B, 2) as other:
         arrivals.came(A, 2)
         arrivals.came(B, 1)
-        assert not first.is_set() and not second.is_set()
+        assert [each.is_set() for each in (first, second)] == [False, False]
         arrivals.came(A, 1)
-        assert first.is_set() and second.is_set() and not other.is_set()
+        assert [each.is_set() for each in (first, second, other)] == [True, True, False]
     assert arrivals.count == 4
     assert arrivals._awaited == {}, "nothing is kept for who has gone"
 
