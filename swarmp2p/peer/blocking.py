@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -17,6 +17,9 @@ from swarmp2p.peer.learner import Learner
 from swarmp2p.peer.swarm_peer import SwarmPeer
 
 T = TypeVar("T")
+
+SIGNAL_INTERVAL = 0.2
+"""Seconds between two looks of a waiting thread for signals."""
 
 
 class BlockingSwarmPeer:
@@ -33,6 +36,8 @@ class BlockingSwarmPeer:
         self._thread = threading.Thread(target=self._main, name="swarmp2p", daemon=True)
         self._token: trio.lowlevel.TrioToken | None = None
         self._closing: trio.Event | None = None
+        self._nursery: trio.Nursery | None = None
+        """Of the calls from other threads, while it is open."""
         self._ended: Future[None] = Future()
 
     @classmethod
@@ -77,9 +82,13 @@ class BlockingSwarmPeer:
         self._closing = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._close_when_told, nursery.cancel_scope, self._closing)
-            async with SwarmPeer.open(self._manifest, **self._options) as peer:
-                self._opened.set_result(peer)
-                await trio.sleep_forever()
+            self._nursery = nursery
+            try:
+                async with SwarmPeer.open(self._manifest, **self._options) as peer:
+                    self._opened.set_result(peer)
+                    await trio.sleep_forever()
+            finally:
+                self._nursery = None
 
     @staticmethod
     async def _close_when_told(scope: trio.CancelScope, closing: trio.Event) -> None:
@@ -87,11 +96,43 @@ class BlockingSwarmPeer:
         scope.cancel()
 
     def _in_trio(self, function: Callable[[], Awaitable[T]]) -> T:
+        done: Future[T] = Future()
+
+        async def call() -> None:
+            try:
+                result = await function()
+            except Exception as error:
+                done.set_exception(error)
+            except BaseException:
+                done.cancel()
+                raise
+            else:
+                done.set_result(result)
+
+        def begin() -> None:
+            if self._nursery is None:
+                done.cancel()
+            else:
+                self._nursery.start_soon(call)
+
         try:
-            return trio.from_thread.run(function, trio_token=self._token)
-        except (trio.RunFinishedError, trio.Cancelled):
+            if self._token is not None:
+                self._token.run_sync_soon(begin)
+            return self._wait(done)
+        except (trio.RunFinishedError, CancelledError):
+            self._thread.join()
             self._ended.result()
             raise SwarmError("This peer is closed.", "Open it again: its home holds all that it needs.") from None
+
+    def _wait(self, done: Future[T]) -> T:
+        """A signal that comes at the instant at which a thread begins to wait is seen only when it wakes up, so it does now
+        and then: else a Ctrl-C could be lost."""
+        while True:
+            finished, _ = wait([done], SIGNAL_INTERVAL)
+            if finished:
+                return done.result()
+            if self._ended.done():
+                raise CancelledError
 
     def rounds(self) -> Iterator[Round]:
         """Merged rounds as they are applied; ends when the swarm has stopped."""
