@@ -72,9 +72,9 @@ class Merging:
             raise SwarmError(f"Round {number} is over.")
         return current
 
-    async def _part(self, current: RoundStore, excluded: Bitmap) -> Part:
-        name, size = assembly_name(current, excluded), self._ctx.config.size
-        return await self._thread(lambda: self._ctx.content.assemble(name, size))
+    def _assembly(self, current: RoundStore, excluded: Bitmap) -> Part:
+        """Blocking."""
+        return self._ctx.content.assemble(assembly_name(current, excluded), self._ctx.config.size)
 
     def _slice(self, slice_: int) -> range:
         # A head that is lost is merged again when the view is of the next round already.
@@ -248,7 +248,7 @@ class Merging:
         if not any(inputs == action.inputs for inputs, _ in self._own_chunks):
             self._own_chunks, self._leaf_lists, self._claimed_chunks = {}, {}, []
             self._withdraw()
-        part = await self._part(current, action.excluded)
+        part = await self._thread(partial(self._assembly, current, action.excluded))
         # What is in the part may have been fetched, or be of a run before a crash: what this process merged counts.
         own = self._own_chunks.setdefault((action.inputs, action.excluded), set())
         live = self._publish((action.inputs, action.excluded, action.slice), part, chunks, own)
@@ -359,10 +359,9 @@ class Merging:
         claimants = sorted(current.claims(action.excluded, action.slice).get(action.digest, ()))
         with trio.move_on_after(NEARLY):
             await self._following.settled(key)
-        name = assembly_name(current, action.excluded)
 
         def followed() -> tuple[Part, bytes | None]:
-            part = ctx.content.assemble(name, ctx.config.size)
+            part = self._assembly(current, action.excluded)
             return part, part.leaf_list(chunks.start, chunks.stop)
 
         part, leaf_list = await self._thread(followed)
@@ -410,10 +409,9 @@ class Merging:
 
     async def _finish_if_whole(self, current: RoundStore, excluded: Bitmap, digest: Digest) -> None:
         """A merged model that is here whole can be asked for by its root at once, before the chain names it."""
-        name, size = assembly_name(current, excluded), self._ctx.config.size
 
         def finish() -> None:
-            part = self._ctx.content.assemble(name, size)
+            part = self._assembly(current, excluded)
             if not part.missing():
                 part.finish(digest)
 
