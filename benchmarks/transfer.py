@@ -1,6 +1,7 @@
 """One peer gets a file from others over TLS, every chunk verified and written to disk; beside it, what plain TLS does.
 
-Sources are processes of their own. Both ways use the same certificates and sockets of the same kind, and take turns.
+Plain TLS is the standard library's, and beside it this library's socket with nothing around it. Sources are processes of
+their own. All ways use the same certificates and tuned TCP, and take turns.
 """
 
 import argparse
@@ -8,10 +9,12 @@ import json
 import multiprocessing as mp
 import os
 import socket
+import ssl
 import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -26,6 +29,56 @@ from swarmp2p.identity import Key
 from swarmp2p.network.certificate import issue_certificate
 
 CLIENT = Key.from_seed("client of the benchmark")
+PATIENCE = 30.0
+"""Seconds after which a socket is given up."""
+
+
+Sending = Callable[[memoryview], object]
+Receiving = Callable[[memoryview], int]
+
+
+def standard_tls(raw: socket.socket, server: bool, pins: Pins, chain: bytes) -> tuple[Sending, Receiving]:
+    """What the standard library's sockets do, with certificates on both sides as in pins.py, but for trusting any."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(chain)
+        file.flush()
+        context.load_cert_chain(file.name)
+    secure = context.wrap_socket(raw, server_side=server)
+    return secure.sendall, secure.recv_into
+
+
+def own_tls(raw: socket.socket, server: bool, pins: Pins, chain: bytes) -> tuple[Sending, Receiving]:
+    """What the library's sockets do."""
+    secure = pins.secure(raw, server=server, timeout=PATIENCE)
+    return lambda view: secure.send_all(view, PATIENCE), lambda view: secure.fill(view, PATIENCE)
+
+
+Opened = Callable[[socket.socket, bool, Pins, bytes], tuple[Sending, Receiving]]
+
+
+def serve_plain(listening: socket.socket, view: memoryview, opened: Opened, pins: Pins, chain: bytes) -> None:
+    while True:
+        raw, _ = listening.accept()
+        tune(raw)
+        send, _ = opened(raw, True, pins, chain)
+        for at in range(0, len(view), CHUNK_SIZE):
+            send(view[at : at + CHUNK_SIZE])
+
+
+def over_plain_tls(opened: Opened, pins: Pins, chain: bytes, port: int, size: int) -> float:
+    """MB/s of one stream into one buffer."""
+    raw = socket.create_connection(("127.0.0.1", port))
+    tune(raw)
+    buffer = memoryview(bytearray(CHUNK_SIZE))
+    _, receive = opened(raw, False, pins, chain)
+    start, got = time.perf_counter(), 0
+    while got < size:
+        got += receive(buffer[: size - got])
+    return size / (time.perf_counter() - start) / 1e6
 
 
 def source(number: int, size: int, certificate: bytes, pipe: Connection) -> None:
@@ -40,19 +93,13 @@ def source(number: int, size: int, certificate: bytes, pipe: Connection) -> None
         file = store.put(data[:size])
         listener = Listener(("127.0.0.1",), 0, pins)
         listener.start(store)
-        plain = socket.create_server(("127.0.0.1", 0))
         view = memoryview(data)[:size]
-
-        def serve_plain() -> None:
-            while True:
-                raw, _ = plain.accept()
-                tune(raw)
-                with pins.context(server=True).wrap_socket(raw, server_side=True) as secure:
-                    for at in range(0, size, CHUNK_SIZE):
-                        secure.sendall(view[at : at + CHUNK_SIZE])
-
-        threading.Thread(target=serve_plain, daemon=True).start()
-        pipe.send((key.address, own, listener.port, plain.getsockname()[1], file))
+        ports = []
+        for opened in (standard_tls, own_tls):
+            listening = socket.create_server(("127.0.0.1", 0))
+            ports.append(listening.getsockname()[1])
+            threading.Thread(target=serve_plain, args=(listening, view, opened, pins, chain), daemon=True).start()
+        pipe.send((key.address, own, listener.port, ports, file))
         pipe.recv()
         listener.close()
         store.close()
@@ -69,18 +116,6 @@ class NoStreams:
 
     def reachable(self) -> list[Address]:
         return self._peers
-
-
-def over_plain_tls(pins: Pins, port: int, size: int) -> float:
-    """MB/s of one stream into one buffer."""
-    raw = socket.create_connection(("127.0.0.1", port))
-    tune(raw)
-    buffer = memoryview(bytearray(CHUNK_SIZE))
-    with pins.context(server=False).wrap_socket(raw) as secure:
-        start, got = time.perf_counter(), 0
-        while got < size:
-            got += secure.recv_into(buffer)
-    return size / (time.perf_counter() - start) / 1e6
 
 
 async def fetched(pins: Pins, endpoints: dict[Address, Endpoint], files: list[Hashed]) -> float:
@@ -131,9 +166,10 @@ def main() -> None:
     for address, own, port, _, _ in told:
         pins.pin(address, own)
         endpoints[address] = Endpoint(own, (("127.0.0.1", port),))
-    plain, one, several = [], [], []
+    plain, bare, one, several = [], [], [], []
     for _ in range(args.turns):
-        plain.append(over_plain_tls(pins, told[0][3], size))
+        plain.append(over_plain_tls(standard_tls, pins, chain, told[0][3][0], size))
+        bare.append(over_plain_tls(own_tls, pins, chain, told[0][3][1], size))
         one.append(trio.run(fetched, pins, endpoints, [told[0][4]]))
         several.append(trio.run(fetched, pins, endpoints, [each[4] for each in told]))
     for process, pipe in running:
@@ -141,11 +177,12 @@ def main() -> None:
         process.join()
     ratio = statistics.median(a / b for a, b in zip(one, plain, strict=True))
     if args.json:
-        print(json.dumps({**vars(args), "plain": plain, "one": one, "several": several, "ratio": ratio}))
+        print(json.dumps({**vars(args), "plain": plain, "bare": bare, "one": one, "several": several, "ratio": ratio}))
         return
-    print(f"plain TLS, one stream:            {statistics.median(plain):6.0f} MB/s")
-    print(f"verified and stored, one stream:  {statistics.median(one):6.0f} MB/s, {ratio:.2f} of it")
-    print(f"the same from {args.sources} sources at once: {statistics.median(several):6.0f} MB/s")
+    print(f"plain TLS, one stream:              {statistics.median(plain):6.0f} MB/s")
+    print(f"the library's TLS and nothing else: {statistics.median(bare):6.0f} MB/s")
+    print(f"verified and stored, one stream:    {statistics.median(one):6.0f} MB/s, {ratio:.2f} of it")
+    print(f"the same from {args.sources} sources at once:   {statistics.median(several):6.0f} MB/s")
 
 
 if __name__ == "__main__":

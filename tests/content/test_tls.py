@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ import pytest
 import trio
 
 from swarmp2p.content.exchange import Endpoint, Fetcher, Limits, Listener, Pins, Server, ServerLimits, TlsLinks
+from swarmp2p.content.exchange.secure import SecureSocket, TlsError
 from swarmp2p.content.unixfs import hash_bytes
 from swarmp2p.core.errors import ContentUnavailable, PortInUse
 from swarmp2p.core.types import CHUNK_SIZE, Address
@@ -181,9 +181,9 @@ def dial(member: Member, chain: bytes, trusts: bytes) -> bytes:
     pins = Pins(chain)
     pins.pin(member.address, trusts)
     raw = socket.create_connection((LOCAL, member.listener.port), 5)
-    with pins.context(server=False).wrap_socket(raw) as secure:
-        secure.sendall(b"GET /swarmp2p/1/" + bytes(64).replace(b"\0", b"0") + b"/held HTTP/1.1\r\nHost: x\r\n\r\n")
-        return secure.recv(100)
+    with pins.secure(raw, server=False, timeout=10) as secure:
+        secure.send_all(b"GET /swarmp2p/1/" + bytes(64).replace(b"\0", b"0") + b"/held HTTP/1.1\r\nHost: x\r\n\r\n", 10)
+        return secure.receive(10)
 
 
 def test_only_pinned_members_get_in(join: Join) -> None:
@@ -196,7 +196,7 @@ def test_only_pinned_members_get_in(join: Join) -> None:
     for refused in (another, issue_certificate(stranger.secret)[1]):
         with pytest.raises(OSError, match=r"(?i)unknown ca|alert|reset|EOF"):
             dial(origin, refused, origin.certificate)
-    with pytest.raises(ssl.SSLCertVerificationError):
+    with pytest.raises(TlsError, match="certificate verify failed"):
         dial(origin, chain, certificate)  # and we talk to nobody else in the member's place
 
 
@@ -221,13 +221,13 @@ def test_who_is_no_member_any_more_is_cut_off(join: Join) -> None:
     pins = Pins(chain)
     pins.pin(origin.address, origin.certificate)
     raw = socket.create_connection((LOCAL, origin.listener.port), 5)
-    with pins.context(server=False).wrap_socket(raw) as secure:
-        secure.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert secure.recv(100).startswith(b"HTTP/1.1 400")
+    with pins.secure(raw, server=False, timeout=10) as secure:
+        secure.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 10)
+        assert secure.receive(10).startswith(b"HTTP/1.1 400")
         origin.pins.keep([])
         origin.listener.keep(frozenset())
         with contextlib.suppress(OSError):
-            assert secure.recv(100) == b""
+            assert secure.receive(10) == b""
     with pytest.raises(OSError, match=r"(?i)unknown ca|alert|reset|EOF"):
         dial(origin, chain, origin.certificate)
 
@@ -240,13 +240,14 @@ def test_more_connections_than_allowed_are_closed_and_the_others_go_on(join: Joi
     pins = Pins(chain)
     pins.pin(origin.address, origin.certificate)
 
-    def connect() -> ssl.SSLSocket:
-        return pins.context(server=False).wrap_socket(socket.create_connection((LOCAL, origin.listener.port), 5))
+    def connect() -> SecureSocket:
+        raw = socket.create_connection((LOCAL, origin.listener.port), 5)
+        return pins.secure(raw, server=False, timeout=10)
 
-    def answers(secure: ssl.SSLSocket) -> bool:
+    def answers(secure: SecureSocket) -> bool:
         with contextlib.suppress(OSError):
-            secure.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            return secure.recv(100).startswith(b"HTTP/1.1 400")
+            secure.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 10)
+            return secure.receive(10).startswith(b"HTTP/1.1 400")
         return False
 
     held = [connect(), connect()]
@@ -362,8 +363,7 @@ def test_what_is_no_message_ends_the_connection(join: Join, request_: bytes) -> 
     other.pins.pin(mine.address, mine.certificate)
     mine.pins.pin(other.address, other.certificate)
     raw = socket.create_connection((LOCAL, other.listener.port))
-    with mine.pins.context(server=False).wrap_socket(raw) as secure:
-        secure.sendall(request_)
-        secure.settimeout(10)
-        assert secure.recv(100) == b""
+    with mine.pins.secure(raw, server=False, timeout=10) as secure:
+        secure.send_all(request_, 10)
+        assert secure.receive(10) == b""
     assert other.heard == []

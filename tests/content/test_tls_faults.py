@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ import trio
 
 from swarmp2p.content.embedded import EmbeddedStore
 from swarmp2p.content.exchange import Endpoint, Fetcher, Limits, Listener, Pins, TlsLinks
+from swarmp2p.content.exchange.secure import SecureSocket
 from swarmp2p.content.unixfs import hash_bytes
 from swarmp2p.core.types import CHUNK_SIZE, Address, Digest
 from swarmp2p.identity import Key
@@ -25,7 +25,7 @@ DATA = pattern(40 * CHUNK_SIZE + 1000)
 FILE = hash_bytes(DATA)
 CHUNKS = len(FILE.leaf_list) // 32
 Join = Callable[[str], Member]
-Script = Callable[[ssl.SSLSocket, bytes], None]
+Script = Callable[[SecureSocket, bytes], None]
 """Answers one request, whose head it is given."""
 
 
@@ -42,40 +42,40 @@ def run_of(head: bytes) -> range:
     return range(int(first), int(last) + 1)
 
 
-def corrupts(sock: ssl.SSLSocket, head: bytes) -> None:
+def corrupts(sock: SecureSocket, head: bytes) -> None:
     run = run_of(head)
     body = bytearray(DATA[run.start * CHUNK_SIZE : run.stop * CHUNK_SIZE])
     body[-1] ^= 1
     said = f"Content-Range: chunks {run.start}-{run.stop - 1}/{CHUNKS}"
-    sock.sendall(answer("206 Partial Content", bytes(body), said))
+    sock.send_all(answer("206 Partial Content", bytes(body), said), 30)
 
 
-def stops(sock: ssl.SSLSocket, head: bytes) -> None:
+def stops(sock: SecureSocket, head: bytes) -> None:
     said = f"Content-Range: chunks {run_of(head).start}-{run_of(head).start}/{CHUNKS}"
-    sock.sendall(answer("206 Partial Content", bytes(CHUNK_SIZE), said)[:100_000])
+    sock.send_all(answer("206 Partial Content", bytes(CHUNK_SIZE), said)[:100_000], 30)
     sock.close()
 
 
-def trickles(sock: ssl.SSLSocket, head: bytes) -> None:
+def trickles(sock: SecureSocket, head: bytes) -> None:
     said = f"Content-Range: chunks {run_of(head).start}-{run_of(head).start}/{CHUNKS}"
     data = answer("206 Partial Content", bytes(CHUNK_SIZE), said)
     for at in range(len(data)):
-        sock.sendall(data[at : at + 1])
+        sock.send_all(data[at : at + 1], 30)
 
 
-def sends_forever(sock: ssl.SSLSocket, head: bytes) -> None:
+def sends_forever(sock: SecureSocket, head: bytes) -> None:
     while True:
-        sock.sendall(b"HTTP/1.1 206 Partial Content\r\n" + b"X-More: and more\r\n" * 100)
+        sock.send_all(b"HTTP/1.1 206 Partial Content\r\n" + b"X-More: and more\r\n" * 100, 30)
 
 
-def says_too_much(sock: ssl.SSLSocket, head: bytes) -> None:
+def says_too_much(sock: SecureSocket, head: bytes) -> None:
     run = run_of(head)
     said = f"Content-Range: chunks {run.start}-{run.stop - 1}/{CHUNKS}"
-    sock.sendall(answer("206 Partial Content", bytes(CHUNK_SIZE * (len(run) + 1)), said))
+    sock.send_all(answer("206 Partial Content", bytes(CHUNK_SIZE * (len(run) + 1)), said), 30)
 
 
-def has_nothing_after_all(sock: ssl.SSLSocket, head: bytes) -> None:
-    sock.sendall(answer("404 Not Found", b""))
+def has_nothing_after_all(sock: SecureSocket, head: bytes) -> None:
+    sock.send_all(answer("404 Not Found", b""), 30)
 
 
 class BadSource:
@@ -104,22 +104,20 @@ class BadSource:
                 thread.start()
 
     def _serve(self, raw: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError), raw:
-            raw.settimeout(30)
-            with self.pins.context(server=True).wrap_socket(raw, server_side=True) as secure:
-                waiting = b""
-                while True:
-                    while b"\r\n\r\n" not in waiting:
-                        more = secure.recv(10_000)
-                        if not more:
-                            return
-                        waiting += more
-                    head, _, waiting = waiting.partition(b"\r\n\r\n")
-                    if b"/held " in head:
-                        secure.sendall(HELD)
-                    else:
-                        self.asked += 1
-                        self._script(secure, head + b"\r\n")
+        with contextlib.suppress(OSError, ValueError), raw, self.pins.secure(raw, server=True, timeout=30) as secure:
+            waiting = b""
+            while True:
+                while b"\r\n\r\n" not in waiting:
+                    more = secure.receive(30)
+                    if not more:
+                        return
+                    waiting += more
+                head, _, waiting = waiting.partition(b"\r\n\r\n")
+                if b"/held " in head:
+                    secure.send_all(HELD, 30)
+                else:
+                    self.asked += 1
+                    self._script(secure, head + b"\r\n")
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

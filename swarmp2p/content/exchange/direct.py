@@ -2,9 +2,7 @@
 
 import logging
 import math
-import select
 import socket
-import ssl
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -15,8 +13,9 @@ import trio
 from swarmp2p.content.exchange.asking import told
 from swarmp2p.content.exchange.effects import BadMessage, BlockingPipe, Conversation
 from swarmp2p.content.exchange.link import Link
-from swarmp2p.content.exchange.listener import HANDSHAKE_TIMEOUT, hang_up, tune
+from swarmp2p.content.exchange.listener import HANDSHAKE_TIMEOUT, tune
 from swarmp2p.content.exchange.pins import Endpoint, Pins
+from swarmp2p.content.exchange.secure import SecureSocket, TlsError
 from swarmp2p.core.types import Address
 
 _log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ Greet = Callable[[Address], Awaitable[Endpoint | None]]
 class SocketLink:
     """A `Link` over a TLS connection; its conversations run in worker threads."""
 
-    def __init__(self, peer: Address, sock: ssl.SSLSocket, owner: "TlsLinks") -> None:
+    def __init__(self, peer: Address, sock: SecureSocket, owner: "TlsLinks") -> None:
         self.peer = peer
         self.sock = sock
         self._pipe = BlockingPipe(sock)
@@ -50,7 +49,7 @@ class SocketLink:
             try:
                 return self._pipe.run(conversation)
             except BaseException as error:
-                if isinstance(error, ssl.SSLError) and not self._broken:  # else it is we who hung up
+                if isinstance(error, TlsError) and not self._broken:  # else it is we who hung up
                     self._owner.refused_by(self.peer)
                 self._broken = True
                 raise
@@ -64,7 +63,7 @@ class SocketLink:
         except BaseException:
             # Cancelled, the thread is still there: it finds the connection broken, and closes it.
             self._broken = True
-            hang_up(self.sock)
+            self.sock.hang_up()
             raise
 
     async def release(self, *, reusable: bool) -> None:
@@ -75,9 +74,7 @@ class SocketLink:
 
     def alive(self) -> bool:
         """Whether the other side has neither closed it nor said anything unasked."""
-        poll = select.poll()  # and not select, which ends at 1024 descriptors
-        poll.register(self.sock, select.POLLIN)
-        return not poll.poll(0)
+        return self.sock.idle()
 
 
 class TlsLinks:
@@ -175,23 +172,21 @@ class TlsLinks:
             self._give_up(peer)
         self._refused.add(peer)
 
-    def _dial(self, peer: Address, endpoint: Endpoint) -> ssl.SSLSocket | None:
+    def _dial(self, peer: Address, endpoint: Endpoint) -> SecureSocket | None:
         """Blocking. None if none of its addresses leads to it."""
         for address in endpoint.addresses:
-            raw = secure = None
+            raw = None
             try:
                 raw = socket.create_connection(address, CONNECT_TIMEOUT)
                 tune(raw)
-                raw.settimeout(HANDSHAKE_TIMEOUT)
-                secure = self._pins.context(server=False).wrap_socket(raw)
-                if self._pins.member_of(secure.getpeercert(binary_form=True)) == peer and not self._closed:
+                secure = self._pins.secure(raw, server=False, timeout=HANDSHAKE_TIMEOUT)
+                if self._pins.member_of(secure.certificate) == peer and not self._closed:
                     return secure
                 problem = "another member answers there"
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 problem = str(error)
-            for sock in (secure, raw):
-                if sock is not None:
-                    sock.close()
+            if raw is not None:
+                raw.close()
             _log.info("no TLS connection with 0x%s at %s port %d: %s", peer.hex(), *address, problem)
         return None
 
@@ -200,7 +195,7 @@ class TlsLinks:
         self._refused.discard(link.peer)
         self._pauses.pop(link.peer, None)
         idle = self._idle[link.peer]
-        if self._closed or len(idle) >= KEPT or self._pins.member_of(link.sock.getpeercert(binary_form=True)) is None:
+        if self._closed or len(idle) >= KEPT or self._pins.member_of(link.sock.certificate) is None:
             link.sock.close()
         else:
             idle.append(link)

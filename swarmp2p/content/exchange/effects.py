@@ -19,8 +19,6 @@ _T = TypeVar("_T")
 
 END_OF_HEAD = b"\r\n\r\n"
 _READ = 65_536
-_READ_HEAD = 16_384
-"""Bytes asked of a socket while a head is expected: one TLS record, so that little of a body has to be copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,15 +217,13 @@ class AsyncPipe:
 
 
 class Socket(Protocol):
-    """The part of a blocking socket, TLS or not, that is used."""
+    """The part of a blocking socket (secure.py) that is used. Timeouts are for the whole call, in seconds."""
 
-    def settimeout(self, value: float | None, /) -> None: ...
+    def send_all(self, data: bytes | memoryview, timeout: float) -> None: ...
 
-    def sendall(self, data: bytes | memoryview, /) -> None: ...
+    def fill(self, view: memoryview, timeout: float) -> int: ...
 
-    def recv(self, bufsize: int, /) -> bytes: ...
-
-    def recv_into(self, buffer: memoryview, nbytes: int, /) -> int: ...
+    def receive(self, timeout: float) -> bytes: ...
 
 
 class BlockingPipe:
@@ -265,40 +261,23 @@ class BlockingPipe:
         if isinstance(effect, Pause):
             effect.signal.wait(effect.timeout)
             return None
-        try:
-            if isinstance(effect, Fill):
-                return self._fill(effect.view, effect.timeout)
-            if isinstance(effect, Send):
-                return self._send(effect.data, effect.timeout)
-            return self._head(effect.limit, effect.timeout)
-        except ValueError as error:  # what ssl raises of a socket that another thread has closed
-            raise ConnectionError(str(error)) from error
-
-    def _send(self, data: bytes | memoryview, timeout: float) -> None:
-        self._socket.settimeout(timeout)
-        self._socket.sendall(data)
+        if isinstance(effect, Fill):
+            return self._fill(effect.view, effect.timeout)
+        if isinstance(effect, Send):
+            return self._socket.send_all(effect.data, effect.timeout)
+        return self._head(effect.limit, effect.timeout)
 
     def _fill(self, view: memoryview, timeout: float) -> None:
-        # One timeout for the whole: else a source that sends a byte now and then is never too slow.
-        deadline = time.monotonic() + timeout
-        self._socket.settimeout(timeout)
-        receive, at, size = self._socket.recv_into, self._received.take(view), len(view)
-        while at < size:
-            got = receive(view[at:] if at else view, size - at)  # ssl takes its time to find the length out
-            if not got:
-                raise ConnectionError("the connection ended within a body")
-            at += got
-            if at < size and time.monotonic() > deadline:
-                raise TimeoutError("a body took too long")
+        at = self._received.take(view)
+        rest = view[at:] if at else view
+        if self._socket.fill(rest, timeout) < len(rest):
+            raise ConnectionError("the connection ended within a body")
 
     def _head(self, limit: int, timeout: float) -> bytes:
         deadline = time.monotonic() + timeout
-        self._socket.settimeout(timeout)
         data = b""
         while (head := self._received.head_in(data, limit)) is None:
-            if time.monotonic() > deadline:
-                raise TimeoutError("a head took too long")
-            data = self._socket.recv(_READ_HEAD)
+            data = self._socket.receive(deadline - time.monotonic())
             if not data:
                 if self._received.nothing():
                     return b""

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import logging
 import socket
-import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from swarmp2p.content.exchange.effects import BadMessage, BlockingPipe
 from swarmp2p.content.exchange.live import Live
 from swarmp2p.content.exchange.offload import name_of
 from swarmp2p.content.exchange.pins import Pins
+from swarmp2p.content.exchange.secure import SecureSocket, hang_up
 from swarmp2p.content.exchange.serving import ServerLimits, serve
 from swarmp2p.content.interface import ContentStore
 from swarmp2p.core.errors import ConfigError, ContentCorrupt, ContentUnavailable, PortInUse
@@ -38,12 +38,6 @@ def tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with contextlib.suppress(AttributeError, OSError):  # Linux, and only if the kernel has it
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
-
-
-def hang_up(sock: socket.socket) -> None:
-    """End a connection that another thread is reading or writing; that thread gets an error, and closes it."""
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # and not SSLSocket's, which drops what the other thread uses
 
 
 class Listener:
@@ -150,34 +144,30 @@ class Listener:
                 sock.close()
 
     def _connection(self, raw: socket.socket, answers: Answers) -> None:
-        secure: ssl.SSLSocket | None = None
         try:
             tune(raw)
-            raw.settimeout(HANDSHAKE_TIMEOUT)
-            secure = self._pins.context(server=True).wrap_socket(raw, server_side=True)
-            member = self._admit(raw, secure)
-            if member is not None:
-                self._serve(member, secure, answers)
-        except (OSError, ValueError) as error:  # ssl's errors are OSErrors, but for a few ValueErrors
+            with self._pins.secure(raw, server=True, timeout=HANDSHAKE_TIMEOUT) as secure:
+                member = self._admit(raw, secure)
+                if member is not None:
+                    self._serve(member, secure, answers)
+        except OSError as error:
             _log.debug("a TLS connection broke: %s", error)
         finally:
             with self._lock:
-                for sock in (raw, secure or raw):
-                    self._sockets.pop(sock, None)
-            (secure or raw).close()
+                self._sockets.pop(raw, None)
+            raw.close()
 
-    def _admit(self, raw: socket.socket, secure: ssl.SSLSocket) -> Address | None:
+    def _admit(self, raw: socket.socket, secure: SecureSocket) -> Address | None:
         """Whose connection this is; None: nobody's that may have it."""
-        member = self._pins.member_of(secure.getpeercert(binary_form=True))
+        member = self._pins.member_of(secure.certificate)
         with self._lock:
-            self._sockets.pop(raw, None)
             held = Counter(self._sockets.values())[member]
             if member is None or self._closing.is_set() or held >= self._limits.connections_per_peer:
                 return None
-            self._sockets[secure] = member
+            self._sockets[raw] = member
             return member
 
-    def _serve(self, member: Address, secure: ssl.SSLSocket, answers: Answers) -> None:
+    def _serve(self, member: Address, secure: SecureSocket, answers: Answers) -> None:
         hear = None if self._hear is None else partial(self._hear, member)
         try:
             BlockingPipe(secure).run(serve(answers, self._limits, waits=True, hear=hear))

@@ -1,15 +1,20 @@
 """Whom TLS connections are made with: certificates that members showed over the authenticated network, and no others.
 
-Python's TLS has no callback to check a certificate by rules of one's own, but it trusts what it is told to. So each side
-learns the other's certificate beforehand (`Endpoint`), and the handshake refuses all others.
+Each side learns the other's certificate beforehand (`Endpoint`), and the handshake refuses all others.
 """
 
-import ssl
-import tempfile
+import socket
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.bindings.openssl.binding import Binding
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL, crypto
+
+from swarmp2p.content.exchange.secure import SecureSocket
 from swarmp2p.core.types import Address
 
 
@@ -29,10 +34,11 @@ class Pins:
     """
 
     def __init__(self, chain: bytes) -> None:
-        self._chain = chain
+        self._certificate = x509.load_pem_x509_certificate(chain)
+        self._key: Any = load_pem_private_key(chain, None)
         self._lock = threading.Lock()
         self._pinned: dict[Address, bytes] = {}
-        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._contexts: dict[bool, SSL.Context] = {}
 
     def pin(self, member: Address, certificate: bytes) -> None:
         """From now on this (DER) is the member's certificate."""
@@ -54,27 +60,32 @@ class Pins:
         with self._lock:
             return next((member for member, pin in self._pinned.items() if pin == certificate), None)
 
-    def context(self, *, server: bool) -> ssl.SSLContext:
-        """A context in which both sides have to show a pinned certificate; TLS 1.3."""
+    def secure(self, raw: socket.socket, *, server: bool, timeout: float) -> SecureSocket:
+        """TLS 1.3 over this connection, if both sides show a pinned certificate; raises as `SecureSocket` does.
+
+        Args:
+            timeout: seconds that the handshake may take.
+        """
         with self._lock:
             if server not in self._contexts:
                 self._contexts[server] = self._make(server)
-            return self._contexts[server]
+            context = self._contexts[server]
+        return SecureSocket(raw, context, server=server, timeout=timeout)
 
-    def _make(self, server: bool) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.check_hostname = False  # the certificate is the member's, whatever its host is called
-        context.verify_mode = ssl.CERT_REQUIRED
+    def _make(self, server: bool) -> SSL.Context:
+        context = SSL.Context(SSL.TLS_SERVER_METHOD if server else SSL.TLS_CLIENT_METHOD)
+        context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+        context.set_options(SSL.OP_IGNORE_UNEXPECTED_EOF)  # what is said has a length
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # nobody resumes: connections are kept
+        context.clear_mode(Binding.lib.SSL_MODE_ENABLE_PARTIAL_WRITE)  # pyOpenSSL's default: a call a record
+        context.use_certificate(self._certificate)
+        context.use_privatekey(self._key)
+        store = context.get_cert_store()
+        assert store is not None  # an own context has one
         # A pinned certificate is trusted for itself. Without this, OpenSSL looks for who issued it by name, and they all have
         # the same one: only the first would get in.
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        if server:
-            context.num_tickets = 0  # nobody resumes: connections are kept
-        with tempfile.NamedTemporaryFile() as file:  # the one way in that ssl has; readable by the owner alone
-            file.write(self._chain)
-            file.flush()
-            context.load_cert_chain(file.name)
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         for certificate in self._pinned.values():
-            context.load_verify_locations(cadata=certificate)
+            store.add_cert(crypto.X509.from_cryptography(x509.load_der_x509_certificate(certificate)))
         return context

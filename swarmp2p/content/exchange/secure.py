@@ -1,0 +1,177 @@
+"""A TLS socket for threads that block, at the speed of the cipher.
+
+pyOpenSSL makes contexts and handshakes and explains errors. Bytes go to OpenSSL by the binding that pyOpenSSL is made of:
+pyOpenSSL itself copies each of them once more, and the standard library's `ssl` spends as much on getting the sixteen records
+of a chunk as it takes to decrypt them (docs/decisions/0004).
+"""
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from typing import Any
+
+from cryptography.hazmat.bindings.openssl.binding import Binding
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+
+_lib: Any = Binding.lib
+_ffi: Any = Binding.ffi
+
+_RECORD = 16_384
+
+
+class TlsError(ConnectionError):
+    """The other side broke the rules of TLS, or refused us by them."""
+
+
+class SecureSocket:
+    """One side of a TLS connection. Used by one thread at a time, but for `hang_up` and `close`.
+
+    Args:
+        raw: connected; belongs to the object from now on, but is closed only by `close`.
+        context: of this side.
+        server: which side this is.
+        timeout: seconds that the handshake may take.
+
+    Raises:
+        TimeoutError, ConnectionError: the handshake failed; TlsError if it was refused. `raw` is left as it is.
+    """
+
+    def __init__(self, raw: socket.socket, context: SSL.Context, *, server: bool, timeout: float) -> None:
+        self._raw = raw
+        self._lock = threading.Lock()
+        self._closed = False
+        # A blocking socket would do with fewer calls, but who sends a byte now and then would keep OpenSSL waiting for ever.
+        raw.setblocking(False)
+        self._connection = SSL.Connection(context, raw)
+        self._ssl = self._connection._ssl
+        deadline = time.monotonic() + timeout
+        begin = self._connection.set_accept_state if server else self._connection.set_connect_state
+        begin()
+        while (result := _lib.SSL_do_handshake(self._ssl)) <= 0:
+            if not self._more(result, deadline):
+                raise ConnectionError("the connection ended within the handshake")
+        shown = self._connection.get_peer_certificate(as_cryptography=True)
+        self.certificate = None if shown is None else shown.public_bytes(Encoding.DER)
+        """The other side's, in DER."""
+
+    def send_all(self, data: bytes | memoryview, timeout: float) -> None:
+        """Send all of it. Raises TimeoutError, ConnectionError."""
+        if not data:
+            return
+        deadline = time.monotonic() + timeout
+        with self._lock, _exported(data) as buffer:
+            self._check_open()
+            try:
+                while (result := _lib.SSL_write(self._ssl, buffer, len(data))) <= 0:
+                    if not self._more(result, deadline):
+                        raise ConnectionError("the other side has ended the connection")
+            except (ConnectionResetError, BrokenPipeError):
+                self._last_words()
+                raise
+
+    def fill(self, view: memoryview, timeout: float) -> int:
+        """Receive until `view` is full or the other side has ended; bytes received. Raises TimeoutError, ConnectionError."""
+        deadline = time.monotonic() + timeout
+        size, at, read = len(view), 0, _lib.SSL_read
+        with self._lock, _exported(view) as buffer:
+            self._check_open()
+            while at < size:
+                result = read(self._ssl, buffer + at, size - at)
+                if result > 0:
+                    at += result
+                elif not self._more(result, deadline):
+                    break
+                if at < size and time.monotonic() > deadline:
+                    raise TimeoutError("a body took too long")
+        return at
+
+    def receive(self, timeout: float) -> bytes:
+        """What comes next, at most a record (16 KiB); b"": the other side has ended. Raises TimeoutError, ConnectionError."""
+        deadline = time.monotonic() + timeout
+        record = bytearray(_RECORD)
+        with self._lock, _exported(record) as buffer:
+            self._check_open()
+            while (result := _lib.SSL_read(self._ssl, buffer, _RECORD)) <= 0:
+                if not self._more(result, deadline):
+                    return b""
+        return bytes(memoryview(record)[:result])
+
+    def idle(self) -> bool:
+        """Whether the other side has neither ended it nor said anything."""
+        poll = select.poll()  # and not select, which ends at 1024 descriptors
+        poll.register(self._raw, select.POLLIN)
+        return not poll.poll(0)
+
+    def hang_up(self) -> None:
+        """End it, also while another thread is sending or receiving; that one gets an error."""
+        hang_up(self._raw)
+
+    def close(self) -> None:
+        """Idempotent; also while another thread is sending or receiving."""
+        hang_up(self._raw)
+        with self._lock:  # else that thread might go on with another socket of the same number
+            self._closed = True
+            self._raw.close()
+
+    def __enter__(self) -> "SecureSocket":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionError("the connection is closed")
+
+    def _last_words(self) -> None:
+        """Raise TlsError if the other side said why it ended the connection: a client learns with its first write, or after
+        it, that it was refused."""
+        with _exported(bytearray(1)) as buffer:
+            result = _lib.SSL_read(self._ssl, buffer, 1)
+        if result <= 0:
+            with contextlib.suppress(ConnectionResetError, TimeoutError):
+                self._more(result, 0.0)
+
+    def _more(self, result: int, deadline: float) -> bool:
+        """After a call that did not succeed: wait until it is worth another try; False if the other side has ended."""
+        try:
+            self._connection._raise_ssl_error(self._ssl, result)
+        except SSL.WantReadError:
+            self._wait(select.POLLIN, deadline)
+        except SSL.WantWriteError:
+            self._wait(select.POLLOUT, deadline)
+        except SSL.ZeroReturnError:
+            return False
+        except SSL.SysCallError as error:
+            if error.args[0] == -1:  # ended without a farewell
+                return False
+            raise OSError(error.args[0], os.strerror(error.args[0])) from error
+        except SSL.Error as error:
+            reasons = ", ".join(reason for _, _, reason in error.args[0]) if error.args else ""
+            raise TlsError(reasons or "TLS failed") from error
+        return True
+
+    def _wait(self, event: int, deadline: float) -> None:
+        poll = select.poll()
+        poll.register(self._raw, event)
+        if not poll.poll(max(0.0, 1000 * (deadline - time.monotonic()))):
+            raise TimeoutError("the other side took too long")
+
+
+def _exported(data: bytes | bytearray | memoryview) -> Any:
+    """A pointer to these bytes, to be used in a `with` statement.
+
+    Without one it would live as long as any traceback from its frame; and CPython dies when it collects a cycle with a
+    memoryview that something still points into.
+    """
+    return _ffi.from_buffer(data)
+
+
+def hang_up(sock: socket.socket) -> None:
+    """End a connection that another thread is reading or writing; that thread gets an error."""
+    with contextlib.suppress(OSError):  # it was not connected any more
+        sock.shutdown(socket.SHUT_RDWR)
