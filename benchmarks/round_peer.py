@@ -37,6 +37,8 @@ class HeldTensors:
     def __init__(self, mib: float, seed: int, peers: int) -> None:
         self._mib, self._peers = mib, peers
         self._weights = tensors(mib, seed)
+        self._model = {name: np.zeros_like(value) for name, value in self._weights.items()}
+        """Where the merged model goes, as with torch's load_state_dict."""
         self._rounds = 0
         self._check = False
 
@@ -53,9 +55,11 @@ class HeldTensors:
         return self._weights
 
     def set_weights(self, weights: Mapping[str, Any]) -> None:
+        for name, value in weights.items():
+            np.copyto(self._model[name], value)
         say(event="loaded", at=time.monotonic())
         if self._check:
-            say(event="checked", error=self._error(weights), at=time.monotonic())
+            say(event="checked", error=self._error(self._model), at=time.monotonic())
 
     def _error(self, merged: Mapping[str, Any]) -> float:
         mean = {name: np.zeros_like(value) for name, value in self._weights.items()}

@@ -4,6 +4,7 @@ Torch is never imported unless the learner itself handed over a torch tensor, or
 """
 
 import errno
+import mmap
 import os
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from swarmp2p.core.errors import MalformedModel, QuotaExceeded, SchemaMismatch, SwarmError
 from swarmp2p.core.schema import (
+    ITEM_SIZE,
     LENGTH_SIZE,
     METADATA,
     Schema,
@@ -187,10 +189,11 @@ def kind_of(weights: Weights) -> Kind:
 def read_weights(
     path: Path, like: Weights | Kind | None = None, names: Collection[str] | None = None
 ) -> dict[str, Array]:
-    """The tensors of a safetensors file, as new, writable memory.
+    """The tensors of a safetensors file, as writable memory: pages of the file, of which those that are written to are
+    copied first. Nothing of a large model takes up memory that was not touched, and the file is never changed.
 
     Args:
-        path: the file.
+        path: the file. It may be deleted while tensors are in use, but not cut off.
         names: of the tensors to read; None: all.
         like: the learner's own weights, or their `kind_of`. Torch tensors come on the CPU (`load_state_dict` and
             `copy_` move them); bfloat16 in NumPy needs the package ml_dtypes. None is "numpy".
@@ -204,14 +207,14 @@ def read_weights(
     make = _torch_maker() if kind == "torch" else _numpy_maker(schema)
     weights: dict[str, Array] = {}
     with path.open("rb") as file:
-        for tensor in schema.tensors:
-            if names is not None and tensor.name not in names:
-                continue
-            data = np.empty(tensor.stop - tensor.start, np.uint8)
-            file.seek(tensor.start)
-            if file.readinto(data.data) != data.size:
-                raise MalformedModel(f"{path.name} is truncated within tensor {tensor}.", "Fetch or export it again.")
-            weights[tensor.name] = make(tensor, data)
+        mapped = mmap.mmap(file.fileno(), schema.size, access=mmap.ACCESS_COPY)
+    for tensor in schema.tensors:
+        if names is not None and tensor.name not in names:
+            continue
+        data = np.frombuffer(mapped, np.uint8, tensor.stop - tensor.start, tensor.start)
+        if tensor.start % ITEM_SIZE[tensor.dtype]:  # allowed in a file, but not by torch
+            data = data.copy()
+        weights[tensor.name] = make(tensor, data)
     return weights
 
 
