@@ -22,6 +22,8 @@ _lib: Any = Binding.lib
 _ffi: Any = Binding.ffi
 
 _RECORD = 16_384
+_RECORD_MOST = _RECORD + 256 + 5
+"""Bytes of a record on the wire (RFC 8446, section 5.2)."""
 
 
 class TlsError(ConnectionError):
@@ -45,6 +47,7 @@ class SecureSocket:
         self._raw = raw
         self._lock = threading.Lock()
         self._closed = False
+        self._least = 1
         # A blocking socket would do with fewer calls, but who sends a byte now and then would keep OpenSSL waiting for ever.
         raw.setblocking(False)
         self._connection = SSL.Connection(context, raw)
@@ -84,7 +87,7 @@ class SecureSocket:
                 result = read(self._ssl, buffer + at, size - at)
                 if result > 0:
                     at += result
-                elif not self._more(result, deadline):
+                elif not self._more(result, deadline, size - at):
                     break
                 if at < size and time.monotonic() > deadline:
                     raise TimeoutError("a body took too long")
@@ -103,6 +106,7 @@ class SecureSocket:
 
     def idle(self) -> bool:
         """Whether the other side has neither ended it nor said anything."""
+        self._wake_at(1)
         poll = select.poll()  # and not select, which ends at 1024 descriptors
         poll.register(self._raw, select.POLLIN)
         return not poll.poll(0)
@@ -143,11 +147,16 @@ class SecureSocket:
             with contextlib.suppress(ConnectionResetError, TimeoutError):
                 self._more(result, 0.0)
 
-    def _more(self, result: int, deadline: float) -> bool:
-        """After a call that did not succeed: wait until it is worth another try; False if the other side has ended."""
+    def _more(self, result: int, deadline: float, needed: int = 1) -> bool:
+        """After a call that did not succeed: wait until it is worth another try; False if the other side has ended.
+
+        Args:
+            needed: bytes that are still to be received.
+        """
         try:
             self._connection._raise_ssl_error(self._ssl, result)
         except SSL.WantReadError:
+            self._wake_at(needed)
             self._wait(select.POLLIN, deadline)
         except SSL.WantWriteError:
             self._wait(select.POLLOUT, deadline)
@@ -161,6 +170,14 @@ class SecureSocket:
             reasons = ", ".join(reason for _, _, reason in error.args[0]) if error.args else ""
             raise TlsError(reasons or "TLS failed") from error
         return True
+
+    def _wake_at(self, needed: int) -> None:
+        """Let a wait for input last until there is enough of it: on a slow link a thread would wake for every record."""
+        # OpenSSL may hold most of a record already, and will not ask for it again.
+        least = max(1, needed - _RECORD_MOST)
+        if least != self._least:
+            self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+            self._least = least
 
     def _wait(self, event: int, deadline: float) -> None:
         poll = select.poll()
