@@ -14,6 +14,7 @@ from swarmp2p.content.exchange.pins import Pins
 from swarmp2p.content.exchange.secure import SecureSocket, TlsError
 from swarmp2p.identity import Key
 from swarmp2p.network.certificate import issue_certificate
+from tests.content.tls import LOCAL
 from tests.content.wire import pattern
 
 MINE, OTHER = Key.from_seed("mine"), Key.from_seed("other")
@@ -29,7 +30,9 @@ class Ends:
         self.pins, self.others = Pins(self.chain), Pins(self.others_chain)
         self.pins.pin(OTHER.address, self.others_certificate)
         self.others.pin(MINE.address, self.certificate)
-        self.raw, self.other_raw = socket.socketpair()
+        with socket.create_server((LOCAL, 0)) as server:
+            self.raw = socket.create_connection(server.getsockname())
+            self.other_raw, _ = server.accept()
 
     def close(self) -> None:
         self.raw.close()
@@ -153,6 +156,7 @@ def test_who_says_nothing_is_given_up_in_the_handshake(ends: Ends) -> None:
 
 def test_nonsense_is_no_handshake(ends: Ends) -> None:
     ends.other_raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    ends.other_raw.shutdown(socket.SHUT_WR)
     with pytest.raises(TlsError):
         ends.pins.secure(ends.raw, server=True, timeout=LONG)
 
@@ -160,6 +164,28 @@ def test_nonsense_is_no_handshake(ends: Ends) -> None:
 def test_who_reads_nothing_is_given_up(ends: Ends) -> None:
     with ends.secured() as (mine, _), pytest.raises(TimeoutError):
         mine.send_all(bytes(2**24), 0.2)
+
+
+def test_a_connection_that_breaks_does_not_spoil_the_threads_next_one(ends: Ends) -> None:
+    """OpenSSL keeps errors by thread, and takes what is left there for the error of the next call."""
+    another = Ends()
+    with ends.secured() as (mine, other), another.secured() as (next_, others):
+        other.hang_up()
+        other.close()
+
+        def send_for_ever() -> None:
+            while True:
+                mine.send_all(bytes(100_000), LONG)
+
+        with pytest.raises(ConnectionError):
+            send_for_ever()
+        thread = threading.Thread(target=lambda: others.send_all(b"still here", LONG))
+        with pytest.raises(TimeoutError):
+            next_.fill(memoryview(bytearray(1)), 0.01)
+        thread.start()
+        assert next_.receive(LONG) == b"still here"
+        thread.join()
+    another.close()
 
 
 def test_closing_ends_a_wait_of_another_thread(ends: Ends) -> None:

@@ -128,16 +128,20 @@ def told(topic: str, message: bytes, stall: float) -> Conversation[bool]:
 class Lane:
     """One source of one pull.
 
+    Args:
+        has_all: it should have the whole object, so that it is not asked first which chunks it has.
+
     Raises, from `run`: BadMessage or ContentCorrupt (the source lies), TimeoutError or trio.TooSlowError (it stalls),
     OSError and trio's stream errors (it is gone), and whatever the target raises for reasons of its own (QuotaExceeded,
     ContentUnavailable).
     """
 
-    def __init__(self, pull: Pull, limits: Limits, arrived: Arrivals) -> None:
+    def __init__(self, pull: Pull, limits: Limits, arrived: Arrivals, *, has_all: bool = False) -> None:
         self._pull = pull
         self._arrived = arrived
         self._limits = limits
-        self._available: set[int] = set()
+        self._has_all = has_all
+        self._available = set(range(pull.total)) if has_all else set()
         self._asked: deque[Outgoing] = deque()
         self._owed: set[int] = set()
         self._buffer = memoryview(bytearray(CHUNK_SIZE))
@@ -151,9 +155,8 @@ class Lane:
 
     def run(self) -> Conversation[bool]:
         """Pull until nothing is left that this source has. False if it had none of what is wanted."""
-        yield from self._ask_what_is_there()
-        if not self._pull.wants_any_of(self._available):
-            return False
+        if not self._has_all:
+            yield from self._ask_what_is_there()
         try:
             while self._pull.wants_any_of(self._available):
                 yield from self._request()
@@ -164,7 +167,7 @@ class Lane:
         finally:
             for index in self._owed:
                 self._pull.give_back(index)
-        return True
+        return self.received > 0
 
     def _ask_what_is_there(self) -> Conversation[None]:
         request = Outgoing(self._pull.target.object, What.HELD)

@@ -25,6 +25,8 @@ _T = TypeVar("_T")
 
 FAREWELL = 0.02
 """Seconds for connections to come to rest when all is here, before those that still owe something are cut."""
+LONG = 5
+"""Further sources are asked when what is left would take so many times `Limits.spread`."""
 
 
 @dataclass(slots=True)
@@ -40,7 +42,8 @@ class Fetcher:
     """Fetches into a store. Several fetches may run at once; what two of them want is asked for once.
 
     Every `fetch_…` is cancellable at any point and loses nothing by it: chunks that came are in the store. One call makes
-    one pass over those who may have the content: `prefer` in its order, then the carrier's reachable peers. If they do
+    one pass over those who may have the content: `prefer`, who should have all of it, in its order, then the carrier's
+    reachable peers. If they do
     not have it between them it raises ContentUnavailable, naming who was asked and what came of it; trying again is the
     caller's business. All of them may also raise QuotaExceeded.
 
@@ -265,7 +268,7 @@ class Fetcher:
             for peer in sources:
                 asked[peer] = "was being asked"
                 try:
-                    result = await self._try_lane(pull, peer)
+                    result = await self._try_lane(pull, peer, has_all=peer in prefer)
                 except SwarmError as error:  # of our own store: no other source would help
                     fatal.append(error)
                     scope.cancel()
@@ -279,8 +282,7 @@ class Fetcher:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lane, nursery.cancel_scope)
-            with trio.move_on_after(self._limits.spread):
-                await one_was_asked.wait()
+            await self._one_is_not_enough(pull, one_was_asked)
             for _ in range(0 if pull.finished else self._limits.sources - 1):
                 nursery.start_soon(lane, nursery.cancel_scope)
         if fatal:
@@ -288,19 +290,28 @@ class Fetcher:
         if not pull.finished:
             raise self._unavailable(f"{pull.left} chunks of {pull.target.object.hex()}", asked)
 
-    async def _try_lane(self, pull: Pull, peer: Address) -> bool | str:
+    async def _one_is_not_enough(self, pull: Pull, one_was_asked: trio.Event) -> None:
+        """Return when the first source was asked in vain, or would need long for what is left."""
+        while not one_was_asked.is_set():
+            before = pull.left
+            with trio.move_on_after(self._limits.spread):
+                await one_was_asked.wait()
+            if pull.left > LONG * (before - pull.left):
+                return
+
+    async def _try_lane(self, pull: Pull, peer: Address, *, has_all: bool) -> bool | str:
         """Use a source, and again when the connection broke after something had come: a chunk that turns out rotten on its
         disk ends one, and so does a restart."""
         while True:
             before = self.received[peer]
-            result = await self._attempt(peer, partial(self._use_lane, pull, peer))
+            result = await self._attempt(peer, partial(self._use_lane, pull, peer, has_all))
             if not isinstance(result, str) or self.received[peer] == before or pull.finished:
                 return result
             if peer in self.distrusted() or peer in self._slow:
                 return result
 
-    async def _use_lane(self, pull: Pull, peer: Address, link: Link) -> tuple[bool, bool]:
-        lane = Lane(pull, self._limits, self.arrived)
+    async def _use_lane(self, pull: Pull, peer: Address, has_all: bool, link: Link) -> tuple[bool, bool]:
+        lane = Lane(pull, self._limits, self.arrived, has_all=has_all)
         try:
             return await link.run(lane.run()), lane.settled
         finally:

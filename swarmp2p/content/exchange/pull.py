@@ -21,7 +21,7 @@ class Limits:
         window: chunks asked for and not yet on disk, per source.
         run: chunks in one request.
         sources: sources used at the same time.
-        spread: after this time further sources are asked besides the first: most that is fetched is small.
+        spread: how often it is looked whether one source is enough (fetcher.py): most that is fetched is small.
         penalty: how long a source that lied is not asked again.
     """
 

@@ -21,6 +21,8 @@ from OpenSSL import SSL
 _lib: Any = Binding.lib
 _ffi: Any = Binding.ffi
 
+FAREWELL = 1.0
+"""Seconds for the other side to take in that it is refused."""
 _RECORD = 16_384
 _RECORD_MOST = _RECORD + 256 + 5
 """Bytes of a record on the wire (RFC 8446, section 5.2)."""
@@ -55,9 +57,13 @@ class SecureSocket:
         deadline = time.monotonic() + timeout
         begin = self._connection.set_accept_state if server else self._connection.set_connect_state
         begin()
-        while (result := _lib.SSL_do_handshake(self._ssl)) <= 0:
-            if not self._more(result, deadline):
-                raise ConnectionError("the connection ended within the handshake")
+        try:
+            while (result := _lib.SSL_do_handshake(self._ssl)) <= 0:
+                if not self._more(result, deadline):
+                    raise ConnectionError("the connection ended within the handshake")
+        except TlsError:
+            self._let_it_be_read()
+            raise
         shown = self._connection.get_peer_certificate(as_cryptography=True)
         self.certificate = None if shown is None else shown.public_bytes(Encoding.DER)
         """The other side's, in DER."""
@@ -69,13 +75,9 @@ class SecureSocket:
         deadline = time.monotonic() + timeout
         with self._lock, _exported(data) as buffer:
             self._check_open()
-            try:
-                while (result := _lib.SSL_write(self._ssl, buffer, len(data))) <= 0:
-                    if not self._more(result, deadline):
-                        raise ConnectionError("the other side has ended the connection")
-            except (ConnectionResetError, BrokenPipeError):
-                self._last_words()
-                raise
+            while (result := _lib.SSL_write(self._ssl, buffer, len(data))) <= 0:
+                if not self._more(result, deadline):
+                    raise ConnectionError("the other side has ended the connection")
 
     def fill(self, view: memoryview, timeout: float) -> int:
         """Receive until `view` is full or the other side has ended; bytes received. Raises TimeoutError, ConnectionError."""
@@ -138,14 +140,16 @@ class SecureSocket:
         if self._closed:
             raise ConnectionError("the connection is closed")
 
-    def _last_words(self) -> None:
-        """Raise TlsError if the other side said why it ended the connection: a client learns with its first write, or after
-        it, that it was refused."""
-        with _exported(bytearray(1)) as buffer:
-            result = _lib.SSL_read(self._ssl, buffer, 1)
-        if result <= 0:
-            with contextlib.suppress(ConnectionResetError, TimeoutError):
-                self._more(result, 0.0)
+    def _let_it_be_read(self) -> None:
+        """Wait until the other side knows why it is refused. A client has sent its first request by then, and if that were
+        not read, the system would answer it with a reset, which may overtake the alert."""
+        deadline = time.monotonic() + FAREWELL
+        with contextlib.suppress(OSError):
+            self._raw.shutdown(socket.SHUT_WR)
+            while True:
+                self._wait(select.POLLIN, deadline)
+                if not self._raw.recv(_RECORD):
+                    return
 
     def _more(self, result: int, deadline: float, needed: int = 1) -> bool:
         """After a call that did not succeed: wait until it is worth another try; False if the other side has ended.
@@ -163,12 +167,15 @@ class SecureSocket:
         except SSL.ZeroReturnError:
             return False
         except SSL.SysCallError as error:
+            _lib.ERR_clear_error()  # pyOpenSSL leaves it, and this thread's next call would be taken to have failed
             if error.args[0] == -1:  # ended without a farewell
                 return False
             raise OSError(error.args[0], os.strerror(error.args[0])) from error
         except SSL.Error as error:
-            reasons = ", ".join(reason for _, _, reason in error.args[0]) if error.args else ""
-            raise TlsError(reasons or "TLS failed") from error
+            reasons = [reason for _, _, reason in error.args[0] if reason] if error.args else []
+            if not reasons:  # of the system's, or of the time after another error
+                raise ConnectionResetError("the connection was reset") from error
+            raise TlsError(", ".join(reasons)) from error
         return True
 
     def _wake_at(self, needed: int) -> None:
