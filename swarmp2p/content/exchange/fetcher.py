@@ -278,6 +278,7 @@ class Fetcher:
                 if pull.finished:
                     # Who waits for nothing ends by itself, and keeps its connection.
                     scope.deadline = min(scope.deadline, trio.current_time() + FAREWELL)
+                    break
             one_was_asked.set()  # or nobody is there to be asked
 
         async with trio.open_nursery() as nursery:
