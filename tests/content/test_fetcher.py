@@ -71,6 +71,28 @@ async def test_small_files(make: Make, nursery: trio.Nursery, size: int) -> None
     assert mine.read(file.digest) == pattern(size)
 
 
+async def test_nobody_else_is_asked_when_the_first_has_all(make: Make, nursery: trio.Nursery) -> None:
+    serve, file = holder(make("origin"))
+    other, _ = holder(make("other"))
+    mine, carrier = make("mine"), Memory(nursery, {ORIGIN: serve, OTHER: other})
+    fetcher = Fetcher(mine, carrier, limits=Limits(hedge=60, spread=60))
+    await fetcher.fetch_file(file.digest, file.size, prefer=[ORIGIN])
+    assert mine.read(file.digest) == DATA
+    assert carrier.opened == [ORIGIN, ORIGIN]  # for the leaf list, and for the chunks
+
+
+async def test_who_should_have_all_and_has_not_is_no_hindrance(make: Make, nursery: trio.Nursery) -> None:
+    serve, file = holder(make("origin"))
+    part = partial_holder(make("other"), [0, 5])
+    mine, carrier = make("mine"), Memory(nursery, {ORIGIN: serve, OTHER: part})
+    fetcher = Fetcher(mine, carrier, limits=Limits(hedge=60, spread=60))
+    await fetcher.fetch_file(file.digest, file.size, prefer=[OTHER])
+    assert mine.read(file.digest) == DATA
+    assert fetcher.received[ORIGIN] > 0
+    assert fetcher.received[OTHER] > 0
+    assert fetcher.distrusted() == set()
+
+
 async def test_partial_sources_make_a_whole_between_them(make: Make, nursery: trio.Nursery) -> None:
     sources = {
         ORIGIN: partial_holder(make("a"), [0, 2, 4, 6, 8]),
