@@ -145,11 +145,11 @@ class EmbeddedPart:
                 self._mark(index, None)
             self._mark(index, leaf)
             try:
-                with room(self.folder):
-                    write_all(handle, data, index * CHUNK_SIZE)
+                write_all(handle, data, index * CHUNK_SIZE)
             except BaseException:
                 self._mark(index, None)
-                raise
+                with room(self.folder):  # only now: it costs as much as the rest of this, for each chunk
+                    raise
 
     def read_chunk(self, index: int) -> bytes:
         with self._lock:
