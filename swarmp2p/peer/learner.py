@@ -31,8 +31,9 @@ class Learner(Protocol):
         """The weights as they are now."""
 
     def set_weights(self, weights: Any) -> None:
-        """Take over merged weights: of the kind that `get_weights` returns. Arrays are the learner's own from then on; a
-        file is not, and may be read only until this returns."""
+        """Take over merged weights: of the kind that `get_weights` returns. Arrays are the learner's own from then on, to
+        write to as well (they are pages of the model's file, which takes up room on the disk for as long as one of them is
+        kept); a file is not, and may be read only until this returns."""
 
 
 class LearnerThread:

@@ -36,13 +36,13 @@ class SecureSocket:
     """One side of a TLS connection. Used by one thread at a time, but for `hang_up` and `close`.
 
     Args:
-        raw: connected; belongs to the object from now on, but is closed only by `close`.
+        raw: connected; belongs to the object from now on, and is closed with it.
         context: of this side.
         server: which side this is.
         timeout: seconds that the handshake may take.
 
     Raises:
-        TimeoutError, ConnectionError: the handshake failed; TlsError if it was refused. `raw` is left as it is.
+        TimeoutError, ConnectionError: the handshake failed; TlsError if it was refused.
     """
 
     def __init__(self, raw: socket.socket, context: SSL.Context, *, server: bool, timeout: float) -> None:
@@ -181,8 +181,9 @@ class SecureSocket:
         # OpenSSL may hold most of a record already, and will not ask for it again.
         least = max(1, needed - _RECORD_MOST)
         if least != self._least:
-            self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
             self._least = least
+            with contextlib.suppress(OSError):  # not every system has it
+                self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
 
     def _wait(self, event: int, deadline: float) -> None:
         # Who is late is late, even if there is something by now: else a byte now and then would be enough.
