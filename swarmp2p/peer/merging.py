@@ -9,7 +9,7 @@ import trio
 
 from swarmp2p.content.exchange import LiveObject
 from swarmp2p.content.interface import Part, PartServesUnchecked, Target
-from swarmp2p.content.unixfs import root, slice_digest
+from swarmp2p.content.unixfs import HASH_SIZE, root, slice_digest
 from swarmp2p.core.actions import BuildRoot, FetchFile, FetchLeafList, FetchSlice, Keep, Merge, Verify
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, InvalidUpdate, SwarmError
 from swarmp2p.core.slices import chunk_range, stretches
@@ -105,8 +105,14 @@ class Merging:
         async def complete(slice_: int, first: int, leaf_list: bytes, name: Digest) -> None:
             await self._following.settled((built.inputs, built.excluded, slice_))
             target = await self._thread(partial(part.target, first, leaf_list, name))
-            await ctx.fetcher.fetch_chunks(target)
+            try:
+                await ctx.fetcher.fetch_chunks(target)
+            except ContentUnavailable:
+                # Who had the slice may know it as a part of the whole model only by now.
+                target = await self._thread(partial(part.target, 0, whole, digest))
+                await ctx.fetcher.fetch_chunks(target, first, first + len(leaf_list) // HASH_SIZE)
 
+        whole = b"".join(leaf_list for _, leaf_list, _ in built.slices)
         async with trio.open_nursery() as nursery:
             for slice_, made in enumerate(built.slices):
                 nursery.start_soon(complete, slice_, *made)
