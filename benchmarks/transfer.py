@@ -14,12 +14,15 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 import trio
 
+from benchmarks.primitives import PATIENCE
 from swarmp2p.content.embedded import EmbeddedStore
 from swarmp2p.content.exchange import Endpoint, Fetcher, Limits, Listener, Pins, TlsLinks
 from swarmp2p.content.exchange.listener import tune
@@ -29,16 +32,15 @@ from swarmp2p.identity import Key
 from swarmp2p.network.certificate import issue_certificate
 
 CLIENT = Key.from_seed("client of the benchmark")
-PATIENCE = 30.0
-"""Seconds after which a socket is given up."""
+Ends = tuple[Callable[[memoryview], object], Callable[[memoryview], int]]
+"""Sends all of a view; receives into one, and says how much."""
+Secured = Callable[[socket.socket, bool], AbstractContextManager[Ends]]
+"""TLS over a connection, as its server or not, until the block ends."""
 
 
-Sending = Callable[[memoryview], object]
-Receiving = Callable[[memoryview], int]
-
-
-def standard_tls(raw: socket.socket, server: bool, pins: Pins, chain: bytes) -> tuple[Sending, Receiving]:
-    """What the standard library's sockets do, with certificates on both sides as in pins.py, but for trusting any."""
+@contextmanager
+def standard_tls(chain: bytes, raw: socket.socket, server: bool) -> Iterator[Ends]:
+    """The standard library's sockets, with the same certificates, but for trusting any."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -47,42 +49,42 @@ def standard_tls(raw: socket.socket, server: bool, pins: Pins, chain: bytes) -> 
         file.write(chain)
         file.flush()
         context.load_cert_chain(file.name)
-    secure = context.wrap_socket(raw, server_side=server)
-    return secure.sendall, secure.recv_into
+    with context.wrap_socket(raw, server_side=server) as secure:
+        yield secure.sendall, secure.recv_into
 
 
-def own_tls(raw: socket.socket, server: bool, pins: Pins, chain: bytes) -> tuple[Sending, Receiving]:
-    """What the library's sockets do."""
-    secure = pins.secure(raw, server=server, timeout=PATIENCE)
-    return lambda view: secure.send_all(view, PATIENCE), lambda view: secure.fill(view, PATIENCE)
+@contextmanager
+def own_tls(pins: Pins, raw: socket.socket, server: bool) -> Iterator[Ends]:
+    """The library's sockets."""
+    with pins.secure(raw, server=server, timeout=PATIENCE) as secure:
+        yield partial(secure.send_all, timeout=PATIENCE), partial(secure.fill, timeout=PATIENCE)
 
 
-Opened = Callable[[socket.socket, bool, Pins, bytes], tuple[Sending, Receiving]]
-
-
-def serve_plain(listening: socket.socket, view: memoryview, opened: Opened, pins: Pins, chain: bytes) -> None:
+def serve_plain(listening: socket.socket, view: memoryview, secured: Secured) -> None:
+    """Send these bytes to each who connects."""
     while True:
         raw, _ = listening.accept()
         tune(raw)
-        send, _ = opened(raw, True, pins, chain)
-        for at in range(0, len(view), CHUNK_SIZE):
-            send(view[at : at + CHUNK_SIZE])
+        with secured(raw, True) as (send, _):
+            for at in range(0, len(view), CHUNK_SIZE):
+                send(view[at : at + CHUNK_SIZE])
 
 
-def over_plain_tls(opened: Opened, pins: Pins, chain: bytes, port: int, size: int) -> float:
+def over_plain_tls(secured: Secured, port: int, size: int) -> float:
     """MB/s of one stream into one buffer."""
     raw = socket.create_connection(("127.0.0.1", port))
     tune(raw)
     buffer = memoryview(bytearray(CHUNK_SIZE))
-    _, receive = opened(raw, False, pins, chain)
-    start, got = time.perf_counter(), 0
-    while got < size:
-        got += receive(buffer[: size - got])
+    with secured(raw, False) as (_, receive):
+        start, got = time.perf_counter(), 0
+        while got < size:
+            got += receive(buffer[: size - got])
     return size / (time.perf_counter() - start) / 1e6
 
 
 def source(number: int, size: int, certificate: bytes, pipe: Connection) -> None:
-    """A process that serves one file of `size` bytes, and on a second port the same bytes without any protocol."""
+    """A process that serves one file of `size` bytes, and on two more ports the same bytes without any protocol: over the
+    standard library's TLS, and over the library's."""
     key = Key.from_seed(f"source {number} of the benchmark")
     own, chain = issue_certificate(key.secret)
     pins = Pins(chain)
@@ -95,10 +97,10 @@ def source(number: int, size: int, certificate: bytes, pipe: Connection) -> None
         listener.start(store)
         view = memoryview(data)[:size]
         ports = []
-        for opened in (standard_tls, own_tls):
+        for secured in (partial(standard_tls, chain), partial(own_tls, pins)):
             listening = socket.create_server(("127.0.0.1", 0))
             ports.append(listening.getsockname()[1])
-            threading.Thread(target=serve_plain, args=(listening, view, opened, pins, chain), daemon=True).start()
+            threading.Thread(target=serve_plain, args=(listening, view, secured), daemon=True).start()
         pipe.send((key.address, own, listener.port, ports, file))
         pipe.recv()
         listener.close()
@@ -168,8 +170,8 @@ def main() -> None:
         endpoints[address] = Endpoint(own, (("127.0.0.1", port),))
     plain, bare, one, several = [], [], [], []
     for _ in range(args.turns):
-        plain.append(over_plain_tls(standard_tls, pins, chain, told[0][3][0], size))
-        bare.append(over_plain_tls(own_tls, pins, chain, told[0][3][1], size))
+        plain.append(over_plain_tls(partial(standard_tls, chain), told[0][3][0], size))
+        bare.append(over_plain_tls(partial(own_tls, pins), told[0][3][1], size))
         one.append(trio.run(fetched, pins, endpoints, [told[0][4]]))
         several.append(trio.run(fetched, pins, endpoints, [each[4] for each in told]))
     for process, pipe in running:
