@@ -12,6 +12,8 @@ from pathlib import Path
 from swarmp2p.core.errors import QuotaExceeded
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ONE_NAME = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
+"""What file systems without hard links say, or with too many."""
 
 
 class Budget:
@@ -152,6 +154,25 @@ def copy_flushed(source: Path, destination: Path) -> None:
         except BaseException:
             destination.unlink(missing_ok=True)
             raise
+
+
+def name_also(source: Path, path: Path, temporary: Path) -> None:
+    """Give a file a second name, which may be taken by another one; on file systems that know one name only, move it,
+    flushed. Raises QuotaExceeded.
+
+    Args:
+        temporary: a name on the same disk, for the time being.
+    """
+    with room(path.parent):
+        try:
+            os.link(source, temporary)
+        except OSError as error:
+            if error.errno not in _ONE_NAME:
+                raise
+            sync_file(source)
+            os.replace(source, path)
+        else:
+            os.replace(temporary, path)
 
 
 def sync_file(path: Path) -> None:

@@ -9,6 +9,7 @@
 Order of locks: a part's lock before the store's, never the other way round.
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -23,6 +24,7 @@ from pathlib import Path
 from swarmp2p.content.disk import (
     Budget,
     copy_flushed,
+    name_also,
     room,
     sync_file,
     sync_folder,
@@ -31,7 +33,7 @@ from swarmp2p.content.disk import (
     write_pieces,
 )
 from swarmp2p.content.interface import Part
-from swarmp2p.content.part import EmbeddedPart, publish
+from swarmp2p.content.part import FLUSHED, EmbeddedPart
 from swarmp2p.content.record import Record, Span
 from swarmp2p.content.unixfs import Hashed, chunk_count, hash_bytes, hash_file, root
 from swarmp2p.content.whole import Holder, WholeFile, WholePart, read_range
@@ -62,6 +64,8 @@ class EmbeddedStore:
         self._parts: dict[str, EmbeddedPart] = {}
         self._became: dict[str, EmbeddedPart] = {}
         """Parts that became files, by the name they had: an assembly goes on under its name until it is collected."""
+        self._unflushed: dict[Digest, EmbeddedPart] = {}
+        """Those whose data has two names until it is flushed: should the power fail before, they are parts again."""
         self._places: dict[Digest, list[tuple[Holder, Span]]] = {}
         shutil.rmtree(self._scratch, ignore_errors=True)
         for made in (self._objects, self._parts_folder, self._scratch):
@@ -72,22 +76,32 @@ class EmbeddedStore:
 
     def _load(self) -> None:
         for path in sorted(self._parts_folder.iterdir()):
-            data = path / "record"
-            record = Record.decode(data.read_bytes()) if data.exists() else None
+            record = _read_record(path / "record") or _read_record(path / FLUSHED)
             if record is None or not (path / "data").exists():
                 shutil.rmtree(path)
                 continue
             self._open_part(path.name, record).rescan()
+        parts = {_identity(part.data_path): part for part in self._parts.values()}
         for path in sorted(self._objects.iterdir()):
             if _HEX.fullmatch(path.name):
-                self._load_file(path)
+                part = parts.get(_identity(path))
+                if part is None:
+                    self._load_file(path)
+                else:
+                    self._finish_again(part, path)
             elif path.suffix != ".leaves" or not path.with_suffix("").exists():
                 path.unlink(missing_ok=True)  # a damaged file's record goes with it
+
+    def _finish_again(self, part: EmbeddedPart, path: Path) -> None:
+        """A file that had not been flushed: the part knows what is left of it."""
+        path.unlink()
+        with contextlib.suppress(ContentUnavailable, ContentCorrupt):
+            part.finish(bytes.fromhex(path.name))
 
     def _load_file(self, path: Path) -> None:
         digest = bytes.fromhex(path.name)
         record_path = path.with_name(path.name + ".leaves")
-        record = Record.decode(record_path.read_bytes()) if record_path.exists() else None
+        record = _read_record(record_path)
         if record is None or not record.spans or root(record.spans[0].leaf_list, record.size).digest != digest:
             hashed = hash_file(path)
             if hashed.digest != digest:
@@ -138,6 +152,7 @@ class EmbeddedStore:
             spend=self._spend,
             announce=self._announce,
             finished=self._finished,
+            settle=self.flush,
             dropped=self._drop_part,
         )
         with self._lock:
@@ -161,15 +176,40 @@ class EmbeddedStore:
         with self._lock:
             twin = self._files.get(digest)
             if twin is None:
-                publish(part, record, path, path.with_name(path.name + ".leaves"))
+                # The record goes first: the data file's name is what makes it a file.
+                write_atomically(path.with_name(path.name + ".leaves"), record.encode(), flush=False)
+                name_also(part.data_path, path, self.scratch())
                 self._files[digest] = WholeFile(path, record, hashed=True)
+                self._unflushed[digest] = self._parts.pop(part.folder.name)
+                self._reindex()
             else:
                 part.move_to(twin.path)
                 self._add_slices(twin, record.spans[1:])
                 self._spend(-record.size, False)
+                self._forget(part)
             self._became[part.folder.name] = part
-            self._forget(part)
         self._end_partial(record, path)
+
+    def _end_unflushed(self, digest: Digest) -> None:
+        """Called with the lock held: the data keeps only the file's name, if it still has that."""
+        part = self._unflushed.pop(digest, None)
+        if part is not None:
+            shutil.rmtree(part.folder, ignore_errors=True)
+
+    def _take_back(self, digest: Digest) -> bool:
+        """A file that cannot be flushed is the part again that it was before. False: it was none, or is flushed."""
+        with self._lock:
+            part = self._unflushed.pop(digest, None)
+            if part is None:
+                return False
+            file = self._files.pop(digest)
+            file.path.unlink(missing_ok=True)
+            file.path.with_name(file.path.name + ".leaves").unlink(missing_ok=True)
+            part.reopen()
+            del self._became[part.folder.name]
+            self._parts[part.folder.name] = part
+            self._reindex()
+        return True
 
     def _end_partial(self, record: Record, path: Path) -> None:
         """A file is here whole: what was fetched of it meanwhile is not needed, and whoever fetches it is done."""
@@ -224,6 +264,7 @@ class EmbeddedStore:
                 os.replace(file.path, folder / "data")
                 sync_folder(self._objects)
                 del self._files[file.whole.name]
+                self._end_unflushed(file.whole.name)
             self._spend(-file.record.size, False)
             self._open_part(name, file.record).rescan()
 
@@ -271,9 +312,14 @@ class EmbeddedStore:
                 sync_file(path)
                 sync_file(path.with_name(path.name + ".leaves"))
                 sync_folder(self._objects)
+        except FileNotFoundError as error:
+            raise ContentUnavailable(f"The file {digest.hex()} was dropped meanwhile.", "Fetch it again.") from error
         except BaseException:
-            self.drop(digest)
+            if not self._take_back(digest):
+                self.drop(digest)
             raise
+        with self._lock:
+            self._end_unflushed(digest)
 
     def _take_in(self, path: Path, hashed: Hashed, *, original: Path | None = None, flush: bool = True) -> Hashed:
         """Make a file an object by renaming it.
@@ -462,6 +508,8 @@ class EmbeddedStore:
             part.close()
 
     def _remove(self, file: WholeFile) -> None:
+        """Called with the lock held."""
+        self._end_unflushed(file.whole.name)
         file.path.unlink(missing_ok=True)
         file.path.with_name(file.path.name + ".leaves").unlink(missing_ok=True)
         self._spend(-file.record.size, False)
@@ -479,3 +527,13 @@ class EmbeddedStore:
             parts = [*self._parts.values(), *self._became.values()]
         for part in parts:
             part.close()
+
+
+def _read_record(path: Path) -> Record | None:
+    return Record.decode(path.read_bytes()) if path.exists() else None
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Equal for two names of one file."""
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino

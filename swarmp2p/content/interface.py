@@ -218,6 +218,15 @@ class PartServesUnchecked(Protocol):
         """As `Part.read_chunk`; but a chunk that this process hashed before is not hashed again."""
 
 
+@runtime_checkable
+class PartFinishesUnflushed(Protocol):
+    """What a part may offer besides: the file is here before it is on the disk."""
+
+    def finish_unflushed(self, digest: Digest) -> None:
+        """As `Part.finish`, but on disk only after `Part.flush`; until then a power failure may leave a part, with what
+        was flushed of it. Raises as there."""
+
+
 class Stream(Protocol):
     """A byte stream to one peer. Broken or reset: any method raises OSError (ConnectionError fits), or trio's
     BrokenResourceError or ClosedResourceError."""

@@ -1,4 +1,5 @@
-"""A file in the making on disk: a sparse data file of the final size, and a record of the leaf lists known for it.
+"""A file in the making on disk: a sparse data file of the final size, and a record of the leaf lists known for it, of which
+a copy is kept as it was when last flushed.
 
 Which chunks are here is not written down: when a part is opened after a restart, each chunk whose leaf is known is hashed
 again. That costs a second for a gigabyte, and no order of writes and crashes can make it lie.
@@ -11,15 +12,20 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from swarmp2p.content.disk import read_all, room, sync_file, sync_folder, write_all, write_atomically
+from swarmp2p.content.disk import read_all, room, write_all, write_atomically
 from swarmp2p.content.record import Record, Span
 from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, chunk_length, root, slice_digest
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 
 
+FLUSHED = "flushed"
+"""Name of the copy of the record: that one may be lost with the power, this one with what was attested in it may not."""
+
+
 class EmbeddedPart:
-    """A `Part` (interface.py) in a folder of its own: `data` and `record`. Made by EmbeddedStore, which owns its name.
+    """A `Part` (interface.py) in a folder of its own: `data`, `record` and `flushed`. Made by EmbeddedStore, which owns its
+    name.
 
     Args:
         folder: exists, and belongs to this part alone.
@@ -27,7 +33,8 @@ class EmbeddedPart:
         spend: called with the bytes that a new chunk takes (negative: given back), and whether the quota may refuse
             them with QuotaExceeded.
         announce: called with a span that can be served from now on.
-        finished: called, all chunks flushed, with this part and its digest; renames.
+        finished: called with this part and its record when all chunks are here; gives it its name.
+        settle: called with the digest of a part that has its name, to flush all of it.
         dropped: called when the part discards itself.
     """
 
@@ -39,6 +46,7 @@ class EmbeddedPart:
         spend: Callable[[int, bool], None],
         announce: Callable[["EmbeddedPart", Span], None],
         finished: Callable[["EmbeddedPart", Record], None],
+        settle: Callable[[Digest], None],
         dropped: Callable[["EmbeddedPart"], None],
     ) -> None:
         self.folder = folder
@@ -46,7 +54,8 @@ class EmbeddedPart:
         self._size = record.size
         # By place too: slices with the same content have the same name, such as those of a layer that is all zero.
         self._spans: dict[tuple[Digest, int], Span] = {(span.name, span.first): span for span in record.spans}
-        self._spend, self._announce, self._finished, self._dropped = spend, announce, finished, dropped
+        self._spend, self._announce, self._dropped = spend, announce, dropped
+        self._finished, self._settle = finished, settle
         self._leaves: list[bytes | None] = [None] * chunk_count(record.size)
         self._lock = threading.RLock()
         self._final: Digest | None = None
@@ -214,7 +223,7 @@ class EmbeddedPart:
             if (span.name, span.first) not in self._spans:
                 grown = {**self._spans, (span.name, span.first): span}
                 if self._final is None:  # else it is the store's file, which writes its own record
-                    # On disk after `flush`: an fsync here would wait for all that others flush at the time.
+                    # `flush` writes another: an fsync here would wait for all that others flush at the time.
                     encoded = Record(self._size, tuple(grown.values())).encode()
                     write_atomically(self.folder / "record", encoded, flush=False)
                 self._spans = grown
@@ -225,13 +234,15 @@ class EmbeddedPart:
             if self._handle is None:
                 return
             # A descriptor of its own, so that nobody waits for the lock while the disk is busy.
-            handle = os.dup(self._handle)
+            handle, final, encoded = os.dup(self._handle), self._final, self.record.encode()
         try:
+            if final is not None:
+                self._settle(final)
+                return
             with room(self.folder):
                 os.fsync(handle)
-                with contextlib.suppress(FileNotFoundError):  # it became a file meanwhile, whose record is flushed
-                    sync_file(self.folder / "record")
-                    sync_folder(self.folder)
+                with contextlib.suppress(FileNotFoundError):  # it became a file meanwhile, which has its own record
+                    write_atomically(self.folder / FLUSHED, encoded)
         finally:
             os.close(handle)
 
@@ -241,7 +252,10 @@ class EmbeddedPart:
         return self._final
 
     def finish(self, digest: Digest) -> None:
-        self.flush()  # most of it while others still read
+        self.finish_unflushed(digest)
+        self.flush()
+
+    def finish_unflushed(self, digest: Digest) -> None:
         with self._lock:
             if self._final == digest:
                 return
@@ -253,10 +267,13 @@ class EmbeddedPart:
             made = root(leaf_list, self._size).digest
             if made != digest:
                 raise ContentCorrupt(f"The chunks in {self.folder.name} make {made.hex()}, not {digest.hex()}.")
-            self.flush()
             slices = [s for s in self.spans if s.name != digest and all(self.holds(s, i) for i in range(s.count))]
             self._finished(self, Record(self._size, (Span(digest, 0, leaf_list), *slices)))
             self._final = digest
+
+    def reopen(self) -> None:
+        """It is the file no more that it became."""
+        self._final = None
 
     def move_to(self, path: Path) -> None:
         """Read from another file of the same content from now on: the own data, even without a name, would take room for as
@@ -321,12 +338,3 @@ class PartTarget:
         except ValueError as error:
             # The leaf list itself asks for a chunk that no file of this size has there.
             raise ContentCorrupt(f"{self.object.hex()}: {error}.") from error
-
-
-def publish(part: EmbeddedPart, record: Record, data: Path, record_path: Path) -> None:
-    """Rename a part's flushed data to its final name. The record goes first: the data file's name is what makes it a file."""
-    write_atomically(record_path, record.encode())
-    with room(data.parent):
-        os.replace(part.data_path, data)
-        sync_folder(data.parent)
-        sync_folder(part.folder)

@@ -8,7 +8,7 @@ from typing import TypeVar
 import trio
 
 from swarmp2p.content.exchange import LiveObject
-from swarmp2p.content.interface import Part, PartServesUnchecked, Target
+from swarmp2p.content.interface import Part, PartFinishesUnflushed, PartServesUnchecked, Target
 from swarmp2p.content.unixfs import HASH_SIZE, root, slice_digest
 from swarmp2p.core.actions import BuildRoot, FetchFile, FetchLeafList, FetchSlice, Keep, Merge, Verify
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, InvalidUpdate, SwarmError
@@ -87,18 +87,30 @@ class Merging:
     async def fetch_file(self, action: FetchFile) -> None:
         """A merged model: out of this peer's own assembly as far as it goes, the rest from whoever has it."""
         ctx = self._ctx
-        digest, built = action.digest, self._built.get(action.digest)
+        digest, built, part = action.digest, self._built.get(action.digest), None
         if not await self._thread(lambda: ctx.content.has(digest)):
             if built is not None:
-                await self._complete(digest, built)
+                part = await self._complete(digest, built)
             else:
                 await ctx.fetcher.fetch_file(digest, ctx.config.size)
         ctx.store.held.add(digest)
         ctx.emit("held", action.round, cid=ctx.cid(digest))
+        if part is not None:
+            with trio.CancelScope(shield=True):  # it is wanted no more
+                await self._flush(part, digest)
 
-    async def _complete(self, digest: Digest, built: _Built) -> None:
+    async def _flush(self, part: Part, digest: Digest) -> None:
+        """A merged model is applied while it is on its way to the disk: what this peer merged of it is there already, and
+        all that it fetched can be fetched again."""
+        try:
+            await self._thread(part.flush)
+        except BaseException:
+            self._ctx.store.held.discard(digest)
+            raise
+
+    async def _complete(self, digest: Digest, built: _Built) -> Part:
         """Fetch what is missing slice by slice: the root is served only by those who have the model whole, and right
-        after a merge that may be nobody."""
+        after a merge that may be nobody. It is whole when this returns, but not flushed."""
         ctx = self._ctx
         part = await self._thread(lambda: ctx.content.assemble(built.assembly, ctx.config.size))
 
@@ -116,7 +128,8 @@ class Merging:
         async with trio.open_nursery() as nursery:
             for slice_, made in enumerate(built.slices):
                 nursery.start_soon(complete, slice_, *made)
-        await self._thread(lambda: part.finish(digest))
+        await self._thread(partial(_finish, part, digest))
+        return part
 
     async def keep(self, action: Keep) -> None:
         """Drop what was needed and is not any more; and what is not needed and was not the last time either, since it may
@@ -416,12 +429,24 @@ class Merging:
     async def _finish_if_whole(self, current: RoundStore, excluded: Bitmap, digest: Digest) -> None:
         """A merged model that is here whole can be asked for by its root at once, before the chain names it."""
 
-        def finish() -> None:
+        def finish() -> Part | None:
             part = self._assembly(current, excluded)
-            if not part.missing():
-                part.finish(digest)
+            if part.missing():
+                return None
+            _finish(part, digest)
+            return part
 
-        await self._thread(finish)
+        part = await self._thread(finish)
+        if part is not None:
+            await self._flush(part, digest)
+
+
+def _finish(part: Part, digest: Digest) -> None:
+    """Blocking. To be flushed afterwards."""
+    if isinstance(part, PartFinishesUnflushed):
+        part.finish_unflushed(digest)
+    else:
+        part.finish(digest)
 
 
 class _NotingFailure:
