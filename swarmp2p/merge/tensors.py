@@ -148,15 +148,23 @@ def write_weights(weights: Weights, path: Path, schema: Schema | None = None) ->
     return target
 
 
-def write_watched(weights: Mapping[str, Array], path: Path, schema: Schema, look: Look) -> None:
+def write_watched(
+    weights: Mapping[str, Array],
+    path: Path,
+    schema: Schema,
+    look: Look,
+    begun: Callable[[IO[bytes]], object] = lambda file: None,
+) -> None:
     """`write_weights` that shows each chunk of the file while it is in the processor's cache, and leaves flushing it to disk
     to others.
 
     Args:
         look: what it raises goes to the caller, and there is no file.
+        begun: called with the file before anything is written; all chunks before the one that is shown are in it.
     """
     target = _fitting(weights, schema)
     with atomic_file(path, flush=False) as file:
+        begun(file)
         chunked = ChunkedFile(file, look)
         _write(weights, target, chunked.write)
         chunked.end()

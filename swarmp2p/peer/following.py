@@ -116,13 +116,14 @@ class Following:
 
                 def take(index: int, data: memoryview) -> None:
                     part.write_chunk(chunks.start + index, data)
+                    ctx.fetcher.received[leader] += len(data)
                     follow.came += 1
                     ctx.fetcher.arrived.came(live, index)
 
                 await self._own_first(current, excluded)
                 member = ctx.view.member(leader)
                 async with ctx.turn_of(None if member is None else member.index, last=True):
-                    await ctx.fetcher.follow(live, len(chunks), leader, take, already)
+                    await ctx.fetcher.follow(live, len(chunks), leader, take, range(already, len(chunks)))
         except SwarmError as error:
             _log.info("could not follow slice %d: %s", slice_, error)
         finally:

@@ -5,20 +5,25 @@ guess costs a transfer, nothing else: `decide` neither knows nor needs to know o
 """
 
 import logging
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import trio
 
 from swarmp2p.content.interface import Target
+from swarmp2p.content.unixfs import chunk_count
 from swarmp2p.core.election import duties, permutation
 from swarmp2p.core.errors import MessageRefused, SwarmError
 from swarmp2p.core.messages import Hint
 from swarmp2p.core.slices import chunk_range, leaders_in_force, stretches
-from swarmp2p.core.types import Address, Bitmap, Digest, Phase, bits
+from swarmp2p.core.types import NO_DIGEST, Address, Bitmap, Digest, Phase, bits
 from swarmp2p.failures import unwrapped
 from swarmp2p.identity import keccak256
 from swarmp2p.network.wire import decode_message, encode_hint
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.delivery import Delivery
+from swarmp2p.peer.following import PATIENCE
+from swarmp2p.peer.writing import Room, Taking, writing_name
 
 TOPIC = "updates"
 """Of what is on its way to the chain."""
@@ -34,6 +39,10 @@ class Prefetch:
         self._delivery = delivery
         self._had: set[Digest] = set()
         self._said: Hint | None = None
+        self._writers: set[Address] = set()
+        """Members that said they are writing their updates of this round."""
+        self._takings: dict[Address, Taking] = {}
+        self._room = Room()
 
     async def run(self) -> None:
         """Look at each submission, new or announced, until cancelled."""
@@ -46,9 +55,21 @@ class Prefetch:
                         if digest not in self._had:
                             self._had.add(digest)
                             nursery.start_soon(self._fetch, address, digest)
-                elif self._had:
-                    self._had.clear()
+                    for address in self._writing():
+                        self._takings[address] = Taking(self._room, partial(self._came, address))
+                        nursery.start_soon(self._take, address, self._takings[address])
+                else:
+                    self._forget()
                 await changed.wait()
+
+    def _forget(self) -> None:
+        """The round is sealed: what has no leaf list by now is fetched as any other."""
+        self._had.clear()
+        self._writers.clear()
+        for taking in self._takings.values():
+            if not taking.proven:
+                taking.drop()
+        self._takings.clear()
 
     def announce(self, hint: Hint) -> None:
         """Tell the others of an update that this peer is about to submit, once."""
@@ -65,7 +86,10 @@ class Prefetch:
         member = self._ctx.view.member(author)
         if not isinstance(message, Hint) or message.round != self._ctx.view.round or member is None:
             return False
-        self._ctx.announced[author] = message
+        if message.digest == NO_DIGEST:
+            self._writers.add(author)
+        else:
+            self._ctx.announced[author] = message
         self._ctx.wake()
         return True
 
@@ -81,26 +105,67 @@ class Prefetch:
         hints = [(m.address, announced[m.address]) for m in awaited if m is not None and m.address in announced]
         return [(address, hint.digest) for address, hint in hints if hint.round == view.round]
 
+    def _writing(self) -> list[Address]:
+        """Members whose updates may be had while they are written, and of which none is taken so far."""
+        view, me = self._ctx.view, self._ctx.store.me
+        awaited = [view.member_at(index) for index in bits(view.wait_for & ~view.submitted)]
+        addresses = {member.address for member in awaited if member is not None and member.address != me}
+        return [] if self._ctx.turns.fast else sorted((addresses & self._writers) - self._takings.keys())
+
+    async def _take(self, member: Address, taking: Taking) -> None:
+        """Take a member's update while it is written. Where links are fast this would only cost computing."""
+        ctx = self._ctx
+        name = writing_name(ctx.view.round, ctx.view.head, member)
+        total = chunk_count(ctx.config.update_size)
+        try:
+            with taking.scope, unwrapped():
+                chunks = await self._chunks()
+                async with self._turn_of(member):
+                    for first, end in stretches(chunks):
+                        await ctx.fetcher.follow(name, total, member, taking.take, range(first, end))
+        except SwarmError as error:
+            _log.info("could not take an update while it was written: %s", error)
+        finally:
+            taking.ended.set()
+
+    def _came(self, member: Address, digest: Digest, index: int, length: int) -> None:
+        self._ctx.fetcher.received[member] += length
+        self._ctx.fetcher.arrived.came(digest, index)
+
+    async def _chunks(self) -> set[int]:
+        """Those of an update that this member will probably need."""
+        schema, guess = await self._ctx.schema(), self._guess()
+        return await trio.to_thread.run_sync(self._ctx.rule.update_chunks, schema, guess)
+
     async def _fetch(self, member: Address, digest: Digest) -> None:
         ctx, size = self._ctx, self._ctx.config.update_size
         if member == ctx.store.me:
             return
+        taking = self._takings.get(member)
         try:
             with unwrapped():
+                chunks = await self._chunks()
                 leaf_list = await ctx.fetcher.fetch_leaf_list(digest, size, prefer=[member])
-                schema, guess = await ctx.schema(), self._guess()
+                with ctx.fetcher.expecting(digest, chunks if taking is not None else ()):
 
-                def prepare() -> tuple[Target, set[int]]:
-                    target = ctx.content.begin(digest, size, leaf_list).target(0, leaf_list, digest)
-                    return target, ctx.rule.update_chunks(schema, guess)
+                    def prepare() -> Target:
+                        target = ctx.content.begin(digest, size, leaf_list).target(0, leaf_list, digest)
+                        if taking is not None:
+                            taking.prove(target)
+                        return target
 
-                target, chunks = await trio.to_thread.run_sync(prepare)
-                known = ctx.view.member(member)
-                async with ctx.turn_of(None if known is None else known.index, self._roster()):
+                    target = await trio.to_thread.run_sync(prepare)
+                    if taking is not None:
+                        await taking.settled(PATIENCE)
+                async with self._turn_of(member):
                     for first, end in stretches(chunks):
                         await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member])
         except SwarmError as error:
             _log.info("could not prefetch: %s", error)
+
+    def _turn_of(self, member: Address) -> AbstractAsyncContextManager[None]:
+        known = self._ctx.view.member(member)
+        return self._ctx.turn_of(None if known is None else known.index, self._roster())
 
     def _roster(self) -> Bitmap:
         return self._ctx.view.wait_for | self._ctx.view.submitted

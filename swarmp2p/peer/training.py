@@ -17,13 +17,14 @@ from swarmp2p.core.errors import InvalidUpdate, LearnerFailed, MalformedModel, S
 from swarmp2p.core.messages import Hint
 from swarmp2p.core.schema import Schema, difference
 from swarmp2p.core.store import Report, Update
-from swarmp2p.core.types import Digest, ReportFlag
+from swarmp2p.core.types import NO_DIGEST, Digest, ReportFlag
 from swarmp2p.merge.apply import apply_from_text
 from swarmp2p.merge.tensors import copy_tensors, read_schema, read_weights, schema_of, write_watched, write_weights
 from swarmp2p.merge.validate import check_chunk, check_file
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.learner import Learner
 from swarmp2p.peer.scratch import Scratch
+from swarmp2p.peer.writing import Writing, writing_name
 
 RESIDUAL_FILE = "residual.safetensors"
 """In the home: what the last update's compression left out, which goes with the next one."""
@@ -44,6 +45,8 @@ class Training:
         self._apply = apply_from_text(context.manifest.apply)
         self._trained = False
         """The learner has weights of its own, trained since the last head was applied."""
+        self._writing: Writing | None = None
+        """What others may have had of the last update while it was written, and still may."""
         self._unpublished: Digest | None = None
         """The head from which the learner has trained an interval that is in no update yet."""
 
@@ -138,6 +141,7 @@ class Training:
         round_ = ctx.view.round
         ctx.step("train", round_)
         schema = ctx.rule.weights_schema(await ctx.schema())
+        writing = self._for_others(round_, action.base, schema.size)
         with Scratch(ctx.content.scratch) as scratch:
             weights = scratch.path()
 
@@ -147,7 +151,7 @@ class Training:
                     self._unpublished = action.base
                 self._like = learner.get_weights()
                 try:
-                    return self._write(self._like, weights, schema)
+                    return self._write(self._like, weights, schema, writing)
                 finally:
                     scratch.sweep()
 
@@ -160,7 +164,25 @@ class Training:
                 ctx.step("publish", round_)
                 await self._publish(weights, hashed, action.base, scratch)
 
-    def _write(self, given: Mapping[str, Any] | Path, weights: Path, schema: Schema) -> Hashed:
+    def _for_others(self, round_: int, base: Digest, size: int) -> Writing | None:
+        """What lets others have the update while it is written; None where that is of no use, or it will be another file."""
+        ctx, token = self._ctx, trio.lowlevel.current_trio_token()
+        if self._writing is not None:
+            self._writing.close()
+            self._writing = None
+        if ctx.tls is None or ctx.turns.fast or not ctx.rule.wire.plain:
+            return None
+
+        def tell() -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(self._announce, Hint(round_, NO_DIGEST))
+
+        self._writing = Writing(ctx.live, writing_name(round_, base, ctx.store.me), size, tell)
+        return self._writing
+
+    def _write(
+        self, given: Mapping[str, Any] | Path, weights: Path, schema: Schema, writing: Writing | None = None
+    ) -> Hashed:
         """Write the weights, checked and hashed on the way.
 
         Raises:
@@ -173,10 +195,16 @@ class Training:
             return hash_file(weights)
 
         def look(index: int, chunk: memoryview) -> None:
+            if writing is not None:
+                writing.written(index)
             check_chunk(schema, index, chunk, max_abs)
             leaves.extend(hashlib.sha256(chunk).digest())
 
-        write_watched(given, weights, schema, look)
+        if writing is None:
+            write_watched(given, weights, schema, look)
+        else:
+            with writing:
+                write_watched(given, weights, schema, look, writing.begin)
         return Hashed(root(bytes(leaves), schema.size).digest, schema.size, bytes(leaves))
 
     @contextlib.contextmanager

@@ -157,7 +157,7 @@ def _live_chunks(making: LiveObject, request: Request) -> Reply:
 
     said = f"chunks {run.start}-{run.stop - 1}/{making.total}"
     body, length = tuple(partial(piece, index) for index in run), sum(map(making.length, run))
-    return replace(_sized(_BYTES, body, length, ("Content-Range", said), status=206), gives_way=True)
+    return replace(_sized(_BYTES, body, length, ("Content-Range", said), status=206), gives_way=making.gives_way)
 
 
 # The trustless gateway

@@ -67,25 +67,25 @@ def leaf_list_of(
 
 
 def follow(
-    name: Digest, total: int, take: Callable[[int, memoryview], object], already: int, stall: float
+    name: Digest, total: int, take: Callable[[int, memoryview], object], wanted: range, stall: float
 ) -> Conversation[int]:
-    """Take the chunks of an object in the making, one after the other as they become ready.
+    """Take chunks of an object in the making, one after the other as they become ready.
 
     Args:
         name: as in live.py.
         total: chunks in it.
         take: blocking; called with each chunk's index and bytes, unverified; ValueError: none of this length fits there.
-        already: chunks at its beginning that are here.
+        wanted: the chunks to take.
         stall: seconds without a chunk after which it is given up.
 
     Returns:
-        How many chunks from the beginning are here now.
+        The first of them that did not come, or their end.
 
     Raises:
         BadMessage: the source does not keep to the protocol.
     """
     buffer = memoryview(bytearray(CHUNK_SIZE))
-    runs = deque(range(at, min(at + MAX_RUN, total)) for at in range(already, total, MAX_RUN))
+    runs = deque(range(at, min(at + MAX_RUN, wanted.stop)) for at in range(wanted.start, wanted.stop, MAX_RUN))
     asked: deque[Outgoing] = deque()
     while runs or asked:
         while runs and len(asked) < _AHEAD:
@@ -103,7 +103,7 @@ def follow(
                 yield Work(partial(take, index, data))
             except ValueError as error:
                 raise BadMessage(str(error)) from error
-    return total
+    return wanted.stop
 
 
 def _length_of(answer: Answer, run: range, total: int) -> int:

@@ -2,7 +2,8 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -132,44 +133,50 @@ class Fetcher:
             if not mine:
                 await others[0].wait()
                 continue
-            event = trio.Event()
-            self._busy.update(dict.fromkeys(mine, event))
-            try:
-                clock = trio.lowlevel.current_clock().current_time
-                await self._pull(Pull(target, [index for _, index in mine], clock), prefer)
-            finally:
-                for key in mine:
-                    del self._busy[key]
-                event.set()
+            indexes = [index for _, index in mine]
+            with self.expecting(target.object, indexes):
+                await self._pull(Pull(target, indexes, trio.lowlevel.current_clock().current_time), prefer)
             if not others:
                 return
 
+    @contextmanager
+    def expecting(self, name: Digest, indexes: Iterable[int]) -> Iterator[None]:
+        """For the time of the block these chunks come in another way: whoever wants them too waits for its end."""
+        event = trio.Event()
+        keys = [key for index in indexes if (key := (name, index)) not in self._busy]
+        self._busy.update(dict.fromkeys(keys, event))
+        try:
+            yield
+        finally:
+            for key in keys:
+                del self._busy[key]
+            event.set()
+
     async def follow(
-        self, name: Digest, total: int, peer: Address, take: Callable[[int, memoryview], object], already: int = 0
+        self, name: Digest, total: int, peer: Address, take: Callable[[int, memoryview], object], wanted: range
     ) -> int:
-        """Take the chunks of an object in the making from the peer that makes it (live.py); over a direct connection only,
+        """Take chunks of an object in the making from the peer that makes it (live.py); over a direct connection only,
         since waiting takes one up. Never raises for what the peer does.
 
         Args:
             name: the object.
             total: chunks in it.
-            take: called in a worker thread with each chunk, unverified, in ascending order.
-            already: chunks at its beginning that are here.
+            take: called in a worker thread with each chunk, unverified, in ascending order; counts it in `received`.
+            wanted: the chunks to take.
 
         Returns:
-            How many chunks from its beginning are here now.
+            The first of them that did not come, or their end.
         """
-        here = already
+        here = wanted.start
 
         def count(index: int, data: memoryview) -> None:
             nonlocal here
             take(index, data)
-            self.received[peer] += len(data)
             here = index + 1
 
         async def use(link: Link) -> tuple[int, bool]:
-            got = await link.run(follow(name, total, count, already, self._limits.stall))
-            return got, got == total
+            got = await link.run(follow(name, total, count, wanted, self._limits.stall))
+            return got, got == wanted.stop
 
         await self._attempt(peer, use, direct=True)
         return here

@@ -19,9 +19,11 @@ class LiveObject:
     Args:
         size: bytes in it.
         read: blocking; a chunk, or None while it is not ready.
+        gives_way: to all other answers.
     """
 
-    def __init__(self, size: int, read: Callable[[int], bytes | None]) -> None:
+    def __init__(self, size: int, read: Callable[[int], bytes | None], *, gives_way: bool = True) -> None:
+        self.gives_way = gives_way
         self._size = size
         self._read = read
         self._changed = Signal()
