@@ -67,10 +67,11 @@ class Live:
             self._objects[name] = made
         self._published.send()
 
-    def withdraw(self, name: Digest) -> None:
-        """It cannot be had any more. Idempotent."""
+    def withdraw(self, name: Digest, made: LiveObject | None = None) -> None:
+        """It cannot be had any more; with `made`, unless something else is had by this name. Idempotent."""
         with self._lock:
-            self._objects.pop(name, None)
+            if made is None or self._objects.get(name) is made:
+                self._objects.pop(name, None)
 
     def get(self, name: Digest, wait: float = 0.0) -> LiveObject | None:
         """The object of this name; waits up to `wait` seconds for it."""
