@@ -6,23 +6,20 @@ slice, its leaf list is compared with the one they claim, and what differs is fe
 
 import hashlib
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import trio
 
-from swarmp2p.content.exchange import LiveObject, in_runs
-from swarmp2p.content.interface import Part, PartServesUnchecked
+from swarmp2p.content.interface import Part
 from swarmp2p.core.election import duties, leaders, permutation
-from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, SwarmError
+from swarmp2p.core.errors import SwarmError
 from swarmp2p.core.observe import excluded_mask
 from swarmp2p.core.slices import chunk_range
 from swarmp2p.core.store import RoundStore
-from swarmp2p.core.types import CHUNK_SIZE, Address, Bitmap, Digest, Phase
+from swarmp2p.core.types import Address, Bitmap, Digest, Phase
 from swarmp2p.failures import unwrapped
 from swarmp2p.identity import keccak256
 from swarmp2p.peer.context import Context
-from swarmp2p.peer.shares import Shares, group_of
 
 _log = logging.getLogger(__name__)
 
@@ -61,11 +58,9 @@ class Following:
     def __init__(self, context: Context) -> None:
         self._ctx = context
         self._follows: dict[Key, _Follow] = {}
-        self._passed_on: dict[Key, LiveObject] = {}
 
     async def run(self) -> None:
         """Follow the leaders of each sealed round until cancelled."""
-        ctx = self._ctx
         async with trio.open_nursery() as nursery:
             while True:
                 changed = self._ctx.change()
@@ -74,8 +69,6 @@ class Following:
                     if not self._of_use(key[0]):
                         old.scope.cancel()
                         del self._follows[key]
-                        if key in self._passed_on:
-                            ctx.live.withdraw(live_name(*key), self._passed_on.pop(key))
                 for key, leader in wanted.items():
                     if key not in self._follows and current is not None:
                         self._follows[key] = _Follow()
@@ -114,67 +107,27 @@ class Following:
 
                 def look() -> tuple[Part, list[int]]:
                     part = ctx.content.assemble(name, ctx.config.size)
-                    return part, [chunk - chunks.start for chunk in part.missing(chunks.start, chunks.stop)]
+                    return part, part.missing(chunks.start, chunks.stop)
 
                 part, missing = await trio.to_thread.run_sync(look)
-                slow = not ctx.turns.fast
-                group = self._group(slice_, current) if slow else [ctx.store.me]
-                mine = group.index(ctx.store.me)
-                shares = Shares(missing, len(group))
-                here = set(range(len(chunks))) - set(missing)
-                if len(group) > 1:
-                    self._pass_on(key, part, chunks, here)
-
-                async def take_from(source: Address, wanted: Iterable[range]) -> None:
-                    def take(index: int, data: memoryview) -> None:
-                        part.write_chunk(chunks.start + index, data)
-                        ctx.fetcher.received[source] += len(data)
-                        follow.came += 1
-                        ctx.fetcher.arrived.came(live, index)
-                        here.add(index)
-                        if key in self._passed_on:
-                            self._passed_on[key].advance()
-
-                    await ctx.fetcher.follow(live, len(chunks), source, take, wanted)
+                already = missing[0] - chunks.start if missing else len(chunks)
 
                 live = live_name(*key)
+
+                def take(index: int, data: memoryview) -> None:
+                    part.write_chunk(chunks.start + index, data)
+                    ctx.fetcher.received[leader] += len(data)
+                    follow.came += 1
+                    ctx.fetcher.arrived.came(live, index)
+
                 await self._own_first(current, excluded)
                 member = ctx.view.member(leader)
                 async with ctx.turn_of(None if member is None else member.index, last=True):
-                    if not slow:
-                        already = missing[0] if missing else len(chunks)
-                        await take_from(leader, in_runs(range(already, len(chunks))))
-                    else:
-                        async with trio.open_nursery() as nursery:
-                            nursery.start_soon(take_from, leader, shares.of_leader(mine))
-                            for place, other in enumerate(group):
-                                if place != mine:
-                                    nursery.start_soon(take_from, other, shares.of(place))
+                    await ctx.fetcher.follow(live, len(chunks), leader, take, range(already, len(chunks)))
         except SwarmError as error:
             _log.info("could not follow slice %d: %s", slice_, error)
         finally:
             follow.ended.set()
-
-    def _group(self, slice_: int, current: RoundStore) -> list[Address]:
-        view = self._ctx.view
-        order = permutation(view.roster, view.seed, keccak256)
-        followers = [view.member_at(i) for i in order if slice_ not in duties(order, i, current.k, self._ctx.config.q)]
-        return group_of([member.address for member in followers if member is not None], self._ctx.store.me)
-
-    def _pass_on(self, key: Key, part: Part, chunks: range, here: set[int]) -> None:
-        chunk = part.serve_chunk if isinstance(part, PartServesUnchecked) else part.read_chunk
-
-        def read(index: int) -> bytes | None:
-            if index not in here:
-                return None
-            try:
-                return chunk(chunks.start + index)
-            except (ContentUnavailable, ContentCorrupt):
-                return None
-
-        end = min(chunks.stop * CHUNK_SIZE, self._ctx.config.size)
-        self._passed_on[key] = LiveObject(end - chunks.start * CHUNK_SIZE, read)
-        self._ctx.live.publish(live_name(*key), self._passed_on[key])
 
     async def _own_first(self, current: RoundStore, excluded: Bitmap) -> None:
         """Where links are fast, wait until this member has merged the slices that it has a duty for, or nothing comes for

@@ -10,7 +10,6 @@ from functools import partial
 
 import trio
 
-from swarmp2p.content.exchange import in_runs
 from swarmp2p.content.interface import Target
 from swarmp2p.content.unixfs import chunk_count
 from swarmp2p.core.election import duties, permutation
@@ -123,7 +122,7 @@ class Prefetch:
                 chunks = await self._chunks()
                 async with self._turn_of(member):
                     for first, end in stretches(chunks):
-                        await ctx.fetcher.follow(name, total, member, taking.take, in_runs(range(first, end)))
+                        await ctx.fetcher.follow(name, total, member, taking.take, range(first, end))
         except SwarmError as error:
             _log.info("could not take an update while it was written: %s", error)
         finally:

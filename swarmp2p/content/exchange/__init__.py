@@ -1,7 +1,6 @@
 """The content exchange, both sides (docs/protocol.md, section 6): requests.py has what is said."""
 
 from swarmp2p.content.exchange.arrivals import Arrivals
-from swarmp2p.content.exchange.asking import in_runs
 from swarmp2p.content.exchange.direct import TlsLinks
 from swarmp2p.content.exchange.fetcher import Fetcher
 from swarmp2p.content.exchange.link import Direct
@@ -28,5 +27,4 @@ __all__ = [
     "Server",
     "ServerLimits",
     "TlsLinks",
-    "in_runs",
 ]

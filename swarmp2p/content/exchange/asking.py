@@ -4,7 +4,7 @@ A source keeps its connection until everything is here, so that it can take over
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 from swarmp2p.content.exchange.arrivals import Arrivals
@@ -67,35 +67,34 @@ def leaf_list_of(
 
 
 def follow(
-    name: Digest, total: int, take: Callable[[int, memoryview], object], wanted: Iterator[range], stall: float
-) -> Conversation[bool]:
+    name: Digest, total: int, take: Callable[[int, memoryview], object], wanted: range, stall: float
+) -> Conversation[int]:
     """Take chunks of an object in the making, one after the other as they become ready.
 
     Args:
         name: as in live.py.
         total: chunks in it.
         take: blocking; called with each chunk's index and bytes, unverified; ValueError: none of this length fits there.
-        wanted: the chunks to take, at most MAX_RUN at a time.
+        wanted: the chunks to take.
         stall: seconds without a chunk after which it is given up.
 
     Returns:
-        Whether all of them came.
+        The first of them that did not come, or their end.
 
     Raises:
         BadMessage: the source does not keep to the protocol.
     """
     buffer = memoryview(bytearray(CHUNK_SIZE))
+    runs = deque(range(at, min(at + MAX_RUN, wanted.stop)) for at in range(wanted.start, wanted.stop, MAX_RUN))
     asked: deque[Outgoing] = deque()
-    while True:
-        while len(asked) < _AHEAD and (run := next(wanted, None)) is not None:
-            asked.append(Outgoing(name, What.CHUNKS, run, wait=max(1, int(stall))))
+    while runs or asked:
+        while runs and len(asked) < _AHEAD:
+            asked.append(Outgoing(name, What.CHUNKS, runs.popleft(), wait=max(1, int(stall))))
             yield Send(asked[-1].head, stall)
-        if not asked:
-            return True
         request = asked.popleft()
         answer = yield from _answer(request, 2 * stall + 1)
         if not answer.found:
-            return False
+            return request.run.start
         length = _length_of(answer, request.run, total)
         for index in request.run:
             data = buffer[: min(CHUNK_SIZE, length - CHUNK_SIZE * (index - request.run.start))]
@@ -104,12 +103,7 @@ def follow(
                 yield Work(partial(take, index, data))
             except ValueError as error:
                 raise BadMessage(str(error)) from error
-
-
-def in_runs(wanted: range) -> Iterator[range]:
-    """These chunks, as many at a time as one request may ask for."""
-    for first in range(wanted.start, wanted.stop, MAX_RUN):
-        yield range(first, min(first + MAX_RUN, wanted.stop))
+    return wanted.stop
 
 
 def _length_of(answer: Answer, run: range, total: int) -> int:

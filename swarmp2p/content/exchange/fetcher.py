@@ -153,38 +153,33 @@ class Fetcher:
             event.set()
 
     async def follow(
-        self,
-        name: Digest,
-        total: int,
-        peer: Address,
-        take: Callable[[int, memoryview], object],
-        wanted: Iterable[range],
+        self, name: Digest, total: int, peer: Address, take: Callable[[int, memoryview], object], wanted: range
     ) -> int:
-        """Take chunks of an object in the making from a peer that has it (live.py); over a direct connection only, since
-        waiting takes one up. Never raises for what the peer does.
+        """Take chunks of an object in the making from the peer that makes it (live.py); over a direct connection only,
+        since waiting takes one up. Never raises for what the peer does.
 
         Args:
             name: the object.
             total: chunks in it.
-            take: called in a worker thread with each chunk, unverified; counts it in `received`.
-            wanted: the chunks to take, in this order; a range is asked for at a time (`in_runs`).
+            take: called in a worker thread with each chunk, unverified, in ascending order; counts it in `received`.
+            wanted: the chunks to take.
 
         Returns:
-            How many of them came.
+            The first of them that did not come, or their end.
         """
-        came = 0
+        here = wanted.start
 
         def count(index: int, data: memoryview) -> None:
-            nonlocal came
+            nonlocal here
             take(index, data)
-            came += 1
+            here = index + 1
 
-        async def use(link: Link) -> tuple[bool, bool]:
-            all_came = await link.run(follow(name, total, count, iter(wanted), self._limits.stall))
-            return all_came, all_came
+        async def use(link: Link) -> tuple[int, bool]:
+            got = await link.run(follow(name, total, count, wanted, self._limits.stall))
+            return got, got == wanted.stop
 
         await self._attempt(peer, use, direct=True)
-        return came
+        return here
 
     # How
 

@@ -67,11 +67,10 @@ class Live:
             self._objects[name] = made
         self._published.send()
 
-    def withdraw(self, name: Digest, made: LiveObject | None = None) -> None:
-        """It cannot be had any more; with `made`, unless something else is had by this name. Idempotent."""
+    def withdraw(self, name: Digest) -> None:
+        """It cannot be had any more. Idempotent."""
         with self._lock:
-            if made is None or self._objects.get(name) is made:
-                self._objects.pop(name, None)
+            self._objects.pop(name, None)
 
     def get(self, name: Digest, wait: float = 0.0) -> LiveObject | None:
         """The object of this name; waits up to `wait` seconds for it."""
