@@ -18,7 +18,6 @@ from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, chunk_length, root, 
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE, Digest
 
-
 FLUSHED = "flushed"
 """Name of the copy of the record: that one may be lost with the power, this one with what was attested in it may not."""
 

@@ -6,14 +6,14 @@ from typing import IO, TypeAlias
 from swarmp2p.core.types import CHUNK_SIZE
 
 Look: TypeAlias = Callable[[int, memoryview], object]
-"""Called with the index and bytes of each chunk, in order, before it is written; the memory is used again afterwards."""
+"""Called with the index and bytes of each chunk, before it is written; the memory is used again afterwards."""
 
 
 class ChunkedFile:
-    """What is written to it goes to a file chunk by chunk; the last one, which may be shorter, at `end`.
+    """What is written to it goes to a file chunk by chunk; the last one of a stretch, which may be shorter, at `end`.
 
     Args:
-        file: at its beginning.
+        file: seekable.
         look: see `Look`; what it raises goes to the writer, and the chunk is not written.
     """
 
@@ -23,6 +23,11 @@ class ChunkedFile:
         self._chunk = memoryview(bytearray(CHUNK_SIZE))
         self._filled = 0
         self._index = 0
+
+    def begin(self, index: int) -> None:
+        """What is written next begins with this chunk."""
+        self._index = index
+        self._file.seek(index * CHUNK_SIZE)
 
     def write(self, data: bytes | memoryview) -> int:
         """Take all of it; how many bytes."""
@@ -37,7 +42,7 @@ class ChunkedFile:
         return memoryview(data).nbytes
 
     def end(self) -> None:
-        """Nothing more comes."""
+        """Nothing more comes of this stretch."""
         if self._filled:
             self._pass_on()
 

@@ -28,6 +28,7 @@ from swarmp2p.core.schema import (
     head_length,
     parse_schema,
 )
+from swarmp2p.core.types import CHUNK_SIZE
 from swarmp2p.merge.chunked_file import ChunkedFile, Look
 from swarmp2p.merge.kernels import KERNELS
 
@@ -154,20 +155,24 @@ def write_watched(
     schema: Schema,
     look: Look,
     begun: Callable[[IO[bytes]], object] = lambda file: None,
+    first: int = 0,
 ) -> None:
     """`write_weights` that shows each chunk of the file while it is in the processor's cache, and leaves flushing it to disk
     to others.
 
     Args:
         look: what it raises goes to the caller, and there is no file.
-        begun: called with the file before anything is written; all chunks before the one that is shown are in it.
+        begun: called with the file before anything is written; of the chunks that were shown all but the last are in it.
+        first: the chunk to begin with; those before it come last.
     """
     target = _fitting(weights, schema)
     with atomic_file(path, flush=False) as file:
         begun(file)
-        chunked = ChunkedFile(file, look)
-        _write(weights, target, chunked.write)
-        chunked.end()
+        chunked, cut = ChunkedFile(file, look), min(first * CHUNK_SIZE, target.size)
+        for start, stop in ((cut, target.size), (0, cut)):
+            chunked.begin(start // CHUNK_SIZE)
+            _write(weights, target, chunked.write, start, stop)
+            chunked.end()
 
 
 def _fitting(weights: Weights, schema: Schema | None) -> Schema:
@@ -181,10 +186,22 @@ def _fitting(weights: Weights, schema: Schema | None) -> Schema:
     return target
 
 
-def _write(weights: Mapping[str, Array], target: Schema, write: Callable[[bytes | memoryview], object]) -> None:
-    write(target.head)
+def _write(
+    weights: Mapping[str, Array],
+    target: Schema,
+    write: Callable[[bytes | memoryview], object],
+    start: int = 0,
+    stop: int | None = None,
+) -> None:
+    """Bytes [start, stop) of the file; all of them by default."""
+    end = target.size if stop is None else stop
+    head = len(target.head)
+    if start < head:
+        write(target.head[start:end])
     for tensor in target.tensors:
-        write(_data(weights[tensor.name]))
+        if start < tensor.stop and tensor.start < end:
+            data = _data(weights[tensor.name])
+            write(data[max(0, start - tensor.start) : end - tensor.start])
 
 
 def kind_of(weights: Weights) -> Kind:

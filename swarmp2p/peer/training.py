@@ -13,11 +13,14 @@ from swarmp2p.content.disk import sync_file
 from swarmp2p.content.interface import PutsUnflushed
 from swarmp2p.content.unixfs import Hashed, hash_file, root
 from swarmp2p.core.actions import Apply, Train
+from swarmp2p.core.election import permutation
 from swarmp2p.core.errors import InvalidUpdate, LearnerFailed, MalformedModel, SchemaMismatch
 from swarmp2p.core.messages import Hint
 from swarmp2p.core.schema import Schema, difference
+from swarmp2p.core.slices import chunk_range, leaders_in_force
 from swarmp2p.core.store import Report, Update
 from swarmp2p.core.types import NO_DIGEST, Digest, ReportFlag
+from swarmp2p.identity import keccak256
 from swarmp2p.merge.apply import apply_from_text
 from swarmp2p.merge.tensors import copy_tensors, read_schema, read_weights, schema_of, write_watched, write_weights
 from swarmp2p.merge.validate import check_chunk, check_file
@@ -177,8 +180,17 @@ class Training:
             with contextlib.suppress(trio.RunFinishedError):
                 token.run_sync_soon(self._announce, Hint(round_, NO_DIGEST))
 
-        self._writing = Writing(ctx.live, writing_name(round_, base, ctx.store.me), size, tell)
+        self._writing = Writing(ctx.live, writing_name(round_, base, ctx.store.me), size, tell, self._first())
         return self._writing
+
+    def _first(self) -> int:
+        """The chunk to begin with: each member begins with what another one needs (turns.py)."""
+        view, config, roster = self._ctx.view, self._ctx.config, self._ctx.view.wait_for | self._ctx.view.submitted
+        me, order = view.member(self._ctx.store.me), permutation(roster, view.seed, keccak256)
+        if me is None or me.index not in order:
+            return 0
+        k = leaders_in_force(config.k_max, len(order), config.chunks)
+        return chunk_range((order.index(me.index) * k // len(order) + 1) % k, k, config.chunks).start
 
     def _write(
         self, given: Mapping[str, Any] | Path, weights: Path, schema: Schema, writing: Writing | None = None
@@ -188,7 +200,7 @@ class Training:
         Raises:
             InvalidUpdate: others would refuse them.
         """
-        max_abs, leaves = self._ctx.manifest.max_abs, bytearray()
+        max_abs, leaves = self._ctx.manifest.max_abs, [b""] * schema.chunks
         if isinstance(given, Path):
             write_weights(given, weights, schema)
             check_file(weights, schema, max_abs)
@@ -196,16 +208,17 @@ class Training:
 
         def look(index: int, chunk: memoryview) -> None:
             if writing is not None:
-                writing.written(index)
+                writing.next(index)
             check_chunk(schema, index, chunk, max_abs)
-            leaves.extend(hashlib.sha256(chunk).digest())
+            leaves[index] = hashlib.sha256(chunk).digest()
 
         if writing is None:
             write_watched(given, weights, schema, look)
         else:
             with writing:
-                write_watched(given, weights, schema, look, writing.begin)
-        return Hashed(root(bytes(leaves), schema.size).digest, schema.size, bytes(leaves))
+                write_watched(given, weights, schema, look, writing.begin, writing.first)
+        leaf_list = b"".join(leaves)
+        return Hashed(root(leaf_list, schema.size).digest, schema.size, leaf_list)
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ import trio
 
 from swarmp2p.content.exchange import Live, LiveObject
 from swarmp2p.content.interface import Target
-from swarmp2p.content.unixfs import chunk_count, chunk_length
+from swarmp2p.content.unixfs import chunk_length
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE, Address, Digest
 
@@ -39,14 +39,17 @@ class Writing:
         live: where it is had from.
         name: as above.
         size: bytes in it.
-        begun: called, in the writer's thread, when the first chunks can be asked for.
+        begun: called, in the writer's thread, when chunks can be asked for.
+        first: the chunk to begin with.
     """
 
-    def __init__(self, live: Live, name: Digest, size: int, begun: Callable[[], None]) -> None:
+    def __init__(self, live: Live, name: Digest, size: int, begun: Callable[[], None], first: int = 0) -> None:
+        self.first = first
         self._live, self._name, self._size, self._begun = live, name, size, begun
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
-        self._written = 0
+        self._written: set[int] = set()
+        self._last: int | None = None
         self._object = LiveObject(size, self._read, gives_way=False)
 
     def begin(self, file: IO[bytes]) -> None:
@@ -55,10 +58,12 @@ class Writing:
         self._live.publish(self._name, self._object)
         self._begun()
 
-    def written(self, chunks: int) -> None:
-        """So many chunks from the beginning are in the file."""
-        self._written = chunks
-        self._object.advance()
+    def next(self, index: int | None) -> None:
+        """This chunk is written next, so that the last one is in the file."""
+        if self._last is not None:
+            self._written.add(self._last)
+            self._object.advance()
+        self._last = index
 
     def __enter__(self) -> "Writing":
         return self
@@ -66,7 +71,7 @@ class Writing:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """It is written; or it is not, and is nothing to be had."""
         if kind is None:
-            self.written(chunk_count(self._size))
+            self.next(None)
         else:
             self.close()
 
@@ -81,7 +86,7 @@ class Writing:
 
     def _read(self, index: int) -> bytes | None:
         with self._lock:
-            if self._file is None or index >= self._written:
+            if self._file is None or index not in self._written:
                 return None
             return os.pread(self._file.fileno(), chunk_length(index, self._size), index * CHUNK_SIZE)
 
