@@ -51,7 +51,7 @@ class Driver:
         self.talk = Talk(context, self._delivery)
         self.decisions = Decisions(context)
         self._prefetch = Prefetch(context, self._delivery)
-        training = Training(context, self._prefetch.announce)
+        self._training = training = Training(context, self._prefetch.announce)
         transactions = Transactions(context, self.talk.hint, self._prefetch.announce)
         self._following = Following(context)
         merging = Merging(context, self._following)
@@ -92,8 +92,11 @@ class Driver:
             nursery.start_soon(self._following.run)
             nursery.start_soon(Metering(self._ctx, self._delivery).run)
             self.reconciler = Reconciler(nursery, self._carry_out, self._ctx.wake, FATAL)
-            while True:
-                await self._once(self.reconciler)
+            try:
+                while True:
+                    await self._once(self.reconciler)
+            finally:
+                self._training.close()
 
     async def _once(self, reconciler: Reconciler) -> None:
         ctx = self._ctx

@@ -110,6 +110,7 @@ class Prefetch:
         view, me = self._ctx.view, self._ctx.store.me
         awaited = [view.member_at(index) for index in bits(view.wait_for & ~view.submitted)]
         addresses = {member.address for member in awaited if member is not None and member.address != me}
+        addresses -= {address for address, hint in self._ctx.announced.items() if hint.round == view.round}
         return [] if self._ctx.turns.fast else sorted((addresses & self._writers) - self._takings.keys())
 
     async def _take(self, member: Address, taking: Taking) -> None:

@@ -167,12 +167,16 @@ class Training:
                 ctx.step("publish", round_)
                 await self._publish(weights, hashed, action.base, scratch)
 
-    def _for_others(self, round_: int, base: Digest, size: int) -> Writing | None:
-        """What lets others have the update while it is written; None where that is of no use, or it will be another file."""
-        ctx, token = self._ctx, trio.lowlevel.current_trio_token()
+    def close(self) -> None:
+        """Others get no more of what was written. Idempotent."""
         if self._writing is not None:
             self._writing.close()
             self._writing = None
+
+    def _for_others(self, round_: int, base: Digest, size: int) -> Writing | None:
+        """What lets others have the update while it is written; None where that is of no use, or it will be another file."""
+        ctx, token = self._ctx, trio.lowlevel.current_trio_token()
+        self.close()
         if ctx.tls is None or ctx.turns.fast or not ctx.rule.wire.plain:
             return None
 

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from swarmp2p.content.interface import ContentStore
+from swarmp2p.content.interface import ContentStore, PartFinishesUnflushed
 from swarmp2p.content.unixfs import HASH_SIZE, Hashed, hash_bytes, leaf_at, slice_digest
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE
@@ -23,6 +23,7 @@ def check_content_store(maker: Callable[[], ContentStore]) -> None:
         _check_refusals,
         _check_partial_file,
         _check_assembly,
+        _check_finishing_unflushed,
         _check_equal_slices,
         _check_donors,
         _check_collect,
@@ -174,6 +175,25 @@ def _check_assembly(store: ContentStore) -> None:
     assert again.read_chunk(1) == part.read_chunk(1) == _piece(data, 1)
     third = again.seal_slice(1, 4)
     assert store.read_chunk(third, 2) == _piece(data, 3)
+
+
+def _check_finishing_unflushed(store: ContentStore) -> None:
+    data = _sample(CHUNK_SIZE + 3)
+    hashed = hash_bytes(data)
+    part = store.assemble("unflushed", len(data))
+    if not isinstance(part, PartFinishesUnflushed):
+        return
+    part.write_chunk(0, _piece(data, 0))
+    assert _refuses(ContentUnavailable, lambda: part.finish_unflushed(hashed.digest))
+    part.write_chunk(1, _piece(data, 1))
+    assert _refuses(ContentCorrupt, lambda: part.finish_unflushed(bytes(32)))
+    part.finish_unflushed(hashed.digest)
+    assert store.read(hashed.digest) == data
+    part.finish_unflushed(hashed.digest)
+    part.flush()
+    part.flush()
+    assert store.read(hashed.digest) == data
+    assert store.used() == len(data)
 
 
 def _check_equal_slices(store: ContentStore) -> None:

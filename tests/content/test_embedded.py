@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from swarmp2p.content.embedded import EmbeddedStore
+from swarmp2p.content.interface import PartFinishesUnflushed
 from swarmp2p.content.unixfs import hash_bytes, slice_digest
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, QuotaExceeded
 from swarmp2p.core.types import CHUNK_SIZE
@@ -43,7 +44,7 @@ class KillAt:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
         self.left = at
-        for name in ("pwrite", "replace", "fsync", "ftruncate", "unlink", "rmdir"):
+        for name in ("pwrite", "replace", "link", "fsync", "ftruncate", "unlink", "rmdir"):
             monkeypatch.setattr(os, name, self._wrap(getattr(os, name), name))
 
     def _wrap(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -282,6 +283,121 @@ def test_what_a_power_failure_leaves_of_an_unflushed_file_is_whole_or_fetched_ag
         part.write_chunk(index, chunk(index))
     part.finish(FILE.digest)
     assert store.read(FILE.digest) == DATA
+
+
+def finished_unflushed(folder: Path) -> EmbeddedStore:
+    """A store with the file as an assembly became it: chunks 1 and 2, a slice, were flushed before."""
+    store = EmbeddedStore(folder)
+    part = store.assemble("a", len(DATA))
+    for index in (1, 2):
+        part.write_chunk(index, chunk(index))
+    assert part.seal_slice(1, 3) == SLICE
+    part.flush()
+    for index in (0, 3, 4):
+        part.write_chunk(index, chunk(index))
+    part.seal_slice(0, 1)
+    part.seal_slice(3, 5)
+    assert isinstance(part, PartFinishesUnflushed)
+    part.finish_unflushed(FILE.digest)
+    return store
+
+
+SLICE = slice_digest(FILE.leaf_list[32:96])
+NAME = FILE.digest.hex()
+
+
+def test_a_finished_file_is_here_before_it_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    store = finished_unflushed(tmp_path)
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    assert store.read(FILE.digest) == DATA
+    assert store.path(FILE.digest).read_bytes() == DATA
+    assert store.used() == len(DATA)
+    part = store.assemble("a", len(DATA))
+    part.finish(FILE.digest)
+    assert flushed
+    assert everything(tmp_path) == {f"objects/{NAME}", f"objects/{NAME}.leaves"}
+    assert store.held(SLICE) == b"\x03"
+    assert [part.read_chunk(i) for i in range(5)] == [chunk(i) for i in range(5)]
+
+
+LOST: dict[str, list[int]] = {
+    "nothing": [],
+    "leaves": [],
+    "name": [],
+    "record": [0, 3, 4],
+    "chunk": [0],
+    "both": [0, 3, 4],
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_what_was_flushed_of_a_finished_file_outlasts_the_power(tmp_path: Path, lost: str) -> None:
+    """Whatever the rest of it has become; what is lost is fetched again."""
+    finished_unflushed(tmp_path).close()
+    data, folder = tmp_path / "objects" / NAME, tmp_path / "parts" / "a-a"
+    if lost in ("leaves", "both"):
+        os.truncate(data.with_name(NAME + ".leaves"), 0)
+    if lost == "name":
+        data.unlink()
+    if lost in ("record", "both"):
+        os.truncate(folder / "record", 0)
+    if lost == "chunk":
+        with data.open("r+b") as file:
+            file.write(bytes(CHUNK_SIZE))
+    store = EmbeddedStore(tmp_path)
+    assert [store.read_chunk(SLICE, i) for i in range(2)] == [chunk(1), chunk(2)]
+    assert store.has(FILE.digest) == (not LOST[lost] and lost != "name")
+    part = store.assemble("a", len(DATA)) if lost == "name" else store.begin(FILE.digest, FILE.size, FILE.leaf_list)
+    assert part.missing() == LOST[lost]
+    for index in LOST[lost]:
+        part.write_chunk(index, chunk(index))
+    part.finish(FILE.digest)
+    assert store.read(FILE.digest) == DATA
+    store.collect([FILE.digest])
+    assert everything(tmp_path) == {f"objects/{NAME}", f"objects/{NAME}.leaves"}
+
+
+def test_a_finished_file_that_does_not_fit_on_the_disk_is_a_part_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = finished_unflushed(tmp_path)
+    part = store.assemble("a", len(DATA))
+    with monkeypatch.context() as full:
+
+        def refuse(handle: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        full.setattr(os, "fsync", refuse)
+        with pytest.raises(QuotaExceeded):
+            part.flush()
+    assert not store.has(FILE.digest)
+    assert store.assemblies() == {"a"}
+    assert store.used() == len(DATA)
+    assert store.read_chunk(SLICE, 0) == chunk(1)
+    part.finish(FILE.digest)
+    assert store.read(FILE.digest) == DATA
+    assert everything(tmp_path) == {f"objects/{NAME}", f"objects/{NAME}.leaves"}
+
+
+def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    finished_unflushed(tmp_path).close()
+    assert EmbeddedStore(tmp_path).read(FILE.digest) == DATA
+
+
+def test_a_finished_file_that_is_collected_before_it_is_flushed_leaves_nothing(tmp_path: Path) -> None:
+    store = finished_unflushed(tmp_path)
+    part = store.assemble("a", len(DATA))
+    store.collect([])
+    assert (store.used(), everything(tmp_path)) == (0, set())
+    with pytest.raises(ContentUnavailable):
+        store.flush(FILE.digest)
+    part.flush()
+    assert nothing_without_a_name(tmp_path)
 
 
 def test_two_assemblies_of_one_file_need_one_copy_in_the_end(tmp_path: Path) -> None:

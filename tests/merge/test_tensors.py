@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from swarmp2p.core.errors import MalformedModel, QuotaExceeded, SchemaMismatch, SwarmError
 from swarmp2p.core.schema import Schema, parse_schema, require_aligned
+from swarmp2p.core.types import CHUNK_SIZE
 from swarmp2p.merge import tensors
 from swarmp2p.merge.kernels import KERNELS
-from swarmp2p.merge.tensors import kind_of, read_schema, read_weights, schema_of, write_weights
+from swarmp2p.merge.tensors import kind_of, read_schema, read_weights, schema_of, write_watched, write_weights
 from swarmp2p.merge.weighted_mean import WeightedMean
 from tests.merge.files import merge_file
 
@@ -291,3 +292,21 @@ def test_a_merged_bfloat16_model_opens_with_safetensors_torch(tmp_path: Path) ->
 def test_each_mergeable_dtype_can_be_read_and_written() -> None:
     assert set(tensors._TORCH) == set(KERNELS) == set(tensors._NUMPY) | {"BF16"}
     assert parse_schema(schema_of({}).head).tensors == ()
+
+
+@pytest.mark.parametrize("first", [0, 1, 3, 6, 7, 100])
+def test_a_file_is_the_same_whichever_chunk_it_begins_with(tmp_path: Path, first: int) -> None:
+    sizes = [3, 3 * CHUNK_SIZE // 4, 0, CHUNK_SIZE // 8, CHUNK_SIZE // 2 + 5]
+    model = {f"layer{i}": np.arange(size, dtype=np.float32) + i for i, size in enumerate(sizes)}
+    schema = write_weights(model, tmp_path / "plain")
+    plain = (tmp_path / "plain").read_bytes()
+    shown: list[int] = []
+
+    def look(index: int, chunk: memoryview) -> None:
+        assert chunk == plain[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE]
+        shown.append(index)
+
+    write_watched(model, tmp_path / "watched", schema, look, first=first)
+    assert (tmp_path / "watched").read_bytes() == plain
+    cut = min(first, schema.chunks)
+    assert shown == [*range(cut, schema.chunks), *range(cut)]
