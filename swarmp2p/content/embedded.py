@@ -37,7 +37,7 @@ from swarmp2p.content.part import FLUSHED, EmbeddedPart
 from swarmp2p.content.record import Record, Span
 from swarmp2p.content.unixfs import Hashed, chunk_count, hash_bytes, hash_file, root
 from swarmp2p.content.whole import Holder, WholeFile, WholePart, read_range
-from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable
+from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, QuotaExceeded
 from swarmp2p.core.types import Digest
 
 _log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class EmbeddedStore:
     def _finish_again(self, part: EmbeddedPart, path: Path) -> None:
         """A file that had not been flushed: the part knows what is left of it."""
         path.unlink()
-        with contextlib.suppress(ContentUnavailable, ContentCorrupt):
+        with contextlib.suppress(ContentUnavailable, ContentCorrupt, QuotaExceeded):
             part.finish(bytes.fromhex(path.name))
 
     def _load_file(self, path: Path) -> None:

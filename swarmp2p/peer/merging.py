@@ -104,6 +104,8 @@ class Merging:
         all that it fetched can be fetched again."""
         try:
             await self._thread(part.flush)
+        except ContentUnavailable:  # collected meanwhile: it is not the head
+            self._ctx.store.held.discard(digest)
         except BaseException:
             self._ctx.store.held.discard(digest)
             raise

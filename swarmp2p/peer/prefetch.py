@@ -39,8 +39,10 @@ class Prefetch:
         self._delivery = delivery
         self._had: set[Digest] = set()
         self._said: Hint | None = None
-        self._writers: set[Address] = set()
-        """Members that said they are writing their updates of this round."""
+        self._collecting: int | None = None
+        """The round that collects updates, as last seen."""
+        self._writers: dict[Address, int] = {}
+        """Members that said they are writing their updates, of which round."""
         self._takings: dict[Address, Taking] = {}
         self._room = Room()
 
@@ -50,7 +52,11 @@ class Prefetch:
         async with trio.open_nursery() as nursery:
             while True:
                 changed = self._ctx.change()
-                if self._ctx.view.phase is Phase.COLLECTING:
+                collecting = self._ctx.view.round if self._ctx.view.phase is Phase.COLLECTING else None
+                if collecting != self._collecting:
+                    self._forget()
+                    self._collecting = collecting
+                if collecting is not None:
                     for address, digest in [*self._submitted(), *self._announced()]:
                         if digest not in self._had:
                             self._had.add(digest)
@@ -58,14 +64,11 @@ class Prefetch:
                     for address in self._writing():
                         self._takings[address] = Taking(self._room, partial(self._came, address))
                         nursery.start_soon(self._take, address, self._takings[address])
-                else:
-                    self._forget()
                 await changed.wait()
 
     def _forget(self) -> None:
         """The round is sealed: what has no leaf list by now is fetched as any other."""
         self._had.clear()
-        self._writers.clear()
         for taking in self._takings.values():
             if not taking.proven:
                 taking.drop()
@@ -87,7 +90,7 @@ class Prefetch:
         if not isinstance(message, Hint) or message.round != self._ctx.view.round or member is None:
             return False
         if message.digest == NO_DIGEST:
-            self._writers.add(author)
+            self._writers[author] = message.round
         else:
             self._ctx.announced[author] = message
         self._ctx.wake()
@@ -111,7 +114,8 @@ class Prefetch:
         awaited = [view.member_at(index) for index in bits(view.wait_for & ~view.submitted)]
         addresses = {member.address for member in awaited if member is not None and member.address != me}
         addresses -= {address for address, hint in self._ctx.announced.items() if hint.round == view.round}
-        return [] if self._ctx.turns.fast else sorted((addresses & self._writers) - self._takings.keys())
+        writers = {address for address, round_ in self._writers.items() if round_ == view.round}
+        return [] if self._ctx.turns.fast else sorted((addresses & writers) - self._takings.keys())
 
     async def _take(self, member: Address, taking: Taking) -> None:
         """Take a member's update while it is written. Where links are fast this would only cost computing."""
@@ -120,9 +124,10 @@ class Prefetch:
         total = chunk_count(ctx.config.update_size)
         try:
             with taking.scope, unwrapped():
-                chunks = await self._chunks()
+                schema, guess = await ctx.schema(), self._guess()
+                taking.wanted = await trio.to_thread.run_sync(ctx.rule.update_chunks, schema, guess)
                 async with self._turn_of(member):
-                    for first, end in stretches(chunks):
+                    for first, end in stretches(taking.wanted):
                         await ctx.fetcher.follow(name, total, member, taking.take, range(first, end))
         except SwarmError as error:
             _log.info("could not take an update while it was written: %s", error)
@@ -133,11 +138,6 @@ class Prefetch:
         self._ctx.fetcher.received[member] += length
         self._ctx.fetcher.arrived.came(digest, index)
 
-    async def _chunks(self) -> set[int]:
-        """Those of an update that this member will probably need."""
-        schema, guess = await self._ctx.schema(), self._guess()
-        return await trio.to_thread.run_sync(self._ctx.rule.update_chunks, schema, guess)
-
     async def _fetch(self, member: Address, digest: Digest) -> None:
         ctx, size = self._ctx, self._ctx.config.update_size
         if member == ctx.store.me:
@@ -145,17 +145,17 @@ class Prefetch:
         taking = self._takings.get(member)
         try:
             with unwrapped():
-                chunks = await self._chunks()
                 leaf_list = await ctx.fetcher.fetch_leaf_list(digest, size, prefer=[member])
-                with ctx.fetcher.expecting(digest, chunks if taking is not None else ()):
+                with ctx.fetcher.expecting(digest, () if taking is None else taking.wanted):
+                    schema, guess = await ctx.schema(), self._guess()
 
-                    def prepare() -> Target:
+                    def prepare() -> tuple[Target, set[int]]:
                         target = ctx.content.begin(digest, size, leaf_list).target(0, leaf_list, digest)
                         if taking is not None:
                             taking.prove(target)
-                        return target
+                        return target, ctx.rule.update_chunks(schema, guess)
 
-                    target = await trio.to_thread.run_sync(prepare)
+                    target, chunks = await trio.to_thread.run_sync(prepare)
                     if taking is not None:
                         await taking.settled(PATIENCE)
                 async with self._turn_of(member):

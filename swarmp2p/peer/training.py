@@ -13,21 +13,18 @@ from swarmp2p.content.disk import sync_file
 from swarmp2p.content.interface import PutsUnflushed
 from swarmp2p.content.unixfs import Hashed, hash_file, root
 from swarmp2p.core.actions import Apply, Train
-from swarmp2p.core.election import permutation
 from swarmp2p.core.errors import InvalidUpdate, LearnerFailed, MalformedModel, SchemaMismatch
 from swarmp2p.core.messages import Hint
 from swarmp2p.core.schema import Schema, difference
-from swarmp2p.core.slices import chunk_range, leaders_in_force
 from swarmp2p.core.store import Report, Update
 from swarmp2p.core.types import NO_DIGEST, Digest, ReportFlag
-from swarmp2p.identity import keccak256
 from swarmp2p.merge.apply import apply_from_text
 from swarmp2p.merge.tensors import copy_tensors, read_schema, read_weights, schema_of, write_watched, write_weights
 from swarmp2p.merge.validate import check_chunk, check_file
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.learner import Learner
 from swarmp2p.peer.scratch import Scratch
-from swarmp2p.peer.writing import Writing, writing_name
+from swarmp2p.peer.writing import Writing, first_chunk, writing_name
 
 RESIDUAL_FILE = "residual.safetensors"
 """In the home: what the last update's compression left out, which goes with the next one."""
@@ -184,17 +181,14 @@ class Training:
             with contextlib.suppress(trio.RunFinishedError):
                 token.run_sync_soon(self._announce, Hint(round_, NO_DIGEST))
 
-        self._writing = Writing(ctx.live, writing_name(round_, base, ctx.store.me), size, tell, self._first())
+        self._writing = Writing(
+            ctx.live,
+            writing_name(round_, base, ctx.store.me),
+            size,
+            tell,
+            first_chunk(ctx.view, ctx.config, ctx.store.me),
+        )
         return self._writing
-
-    def _first(self) -> int:
-        """The chunk to begin with: each member begins with what another one needs (turns.py)."""
-        view, config, roster = self._ctx.view, self._ctx.config, self._ctx.view.wait_for | self._ctx.view.submitted
-        me, order = view.member(self._ctx.store.me), permutation(roster, view.seed, keccak256)
-        if me is None or me.index not in order:
-            return 0
-        k = leaders_in_force(config.k_max, len(order), config.chunks)
-        return chunk_range((order.index(me.index) * k // len(order) + 1) % k, k, config.chunks).start
 
     def _write(
         self, given: Mapping[str, Any] | Path, weights: Path, schema: Schema, writing: Writing | None = None

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import IO
 
 import trio
@@ -16,8 +16,13 @@ import trio
 from swarmp2p.content.exchange import Live, LiveObject
 from swarmp2p.content.interface import Target
 from swarmp2p.content.unixfs import chunk_length
+from swarmp2p.core.config import Config
+from swarmp2p.core.election import permutation
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable
+from swarmp2p.core.slices import chunk_range, leaders_in_force
 from swarmp2p.core.types import CHUNK_SIZE, Address, Digest
+from swarmp2p.core.view import View
+from swarmp2p.identity import keccak256
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +35,16 @@ PATIENCE = 5.0
 def writing_name(round_: int, base: Digest, member: Address) -> Digest:
     """The name by which a member's update goes while it is written (docs/protocol.md, section 5)."""
     return hashlib.sha256(b"swarmp2p update in the making" + round_.to_bytes(8, "big") + base + member).digest()
+
+
+def first_chunk(view: View, config: Config, me: Address) -> int:
+    """Of the own update, the chunk to begin with: each member begins with what another one needs (turns.py)."""
+    member, order = view.member(me), permutation(view.wait_for | view.submitted, view.seed, keccak256)
+    if member is None or member.index not in order:
+        return 0
+    k = leaders_in_force(config.k_max, len(order), config.chunks)
+    slice_ = order.index(member.index) * k // len(order)
+    return chunk_range((slice_ + 1) % k, k, config.chunks).start
 
 
 class Writing:
@@ -126,6 +141,8 @@ class Taking:
         self._target: Target | None = None
         self._dropped = False
         self._proven = threading.Event()
+        self.wanted: Collection[int] = ()
+        """Chunks that are taken so."""
         self.scope = trio.CancelScope()
         self.ended = trio.Event()
         """To be set by the task that takes it."""
