@@ -107,14 +107,19 @@ class Peer:
 
 
 def on_disk(folder: Path) -> dict[str, int]:
-    """Bytes in the blocks that each file takes, under names short enough to be read."""
-    found = {}
+    """Bytes in the blocks that each file takes, under names short enough to be read; a file of two names counts once."""
+    found: dict[str, int] = {}
+    seen: set[tuple[int, int]] = set()
     for where, _, names in os.walk(folder):
         for name in names:
             try:
-                taken = os.lstat(os.path.join(where, name)).st_blocks * 512
+                stat = os.lstat(os.path.join(where, name))
             except FileNotFoundError:  # gone meanwhile
                 continue
+            if (stat.st_dev, stat.st_ino) in seen:
+                continue
+            seen.add((stat.st_dev, stat.st_ino))
+            taken = stat.st_blocks * 512
             short = "/".join(piece[:16] for piece in Path(where, name).relative_to(folder).parts)
             found[short] = found.get(short, 0) + taken
     return found
