@@ -9,7 +9,7 @@ from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 
-from swarmp2p.content.record import Record
+from swarmp2p.content.record import Record, record_beside
 from swarmp2p.content.unixfs import hash_file, leaf_at
 from swarmp2p.core.errors import ContentUnavailable
 from swarmp2p.core.types import CHUNK_SIZE, Digest
@@ -46,7 +46,7 @@ class ContentArchive:
     def _read_leaves(self, name: Digest) -> bytes | None:
         path = self._object(name)
         here = path.exists()
-        for place in ([path.with_name(path.name + ".leaves")] if here else []) + [self._part(name) / "record"]:
+        for place in ([record_beside(path)] if here else []) + [self._part(name) / "record"]:
             record = _record(place)
             for span in record.spans if record is not None else ():
                 if span.name == name:

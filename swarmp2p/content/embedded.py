@@ -34,7 +34,7 @@ from swarmp2p.content.disk import (
 )
 from swarmp2p.content.interface import Part
 from swarmp2p.content.part import FLUSHED, EmbeddedPart
-from swarmp2p.content.record import Record, Span
+from swarmp2p.content.record import Record, Span, record_beside
 from swarmp2p.content.unixfs import Hashed, chunk_count, hash_bytes, hash_file, root
 from swarmp2p.content.whole import Holder, WholeFile, WholePart, read_range
 from swarmp2p.core.errors import ContentCorrupt, ContentUnavailable, QuotaExceeded
@@ -100,7 +100,7 @@ class EmbeddedStore:
 
     def _load_file(self, path: Path) -> None:
         digest = bytes.fromhex(path.name)
-        record_path = path.with_name(path.name + ".leaves")
+        record_path = record_beside(path)
         record = _read_record(record_path)
         if record is None or not record.spans or root(record.spans[0].leaf_list, record.size).digest != digest:
             hashed = hash_file(path)
@@ -177,7 +177,7 @@ class EmbeddedStore:
             twin = self._files.get(digest)
             if twin is None:
                 # The record goes first: the data file's name is what makes it a file.
-                write_atomically(path.with_name(path.name + ".leaves"), record.encode(), flush=False)
+                write_atomically(record_beside(path), record.encode(), flush=False)
                 name_also(part.data_path, path, self.scratch())
                 self._files[digest] = WholeFile(path, record, hashed=True)
                 self._unflushed[digest] = self._parts.pop(part.folder.name)
@@ -204,7 +204,7 @@ class EmbeddedStore:
                 return False
             file = self._files.pop(digest)
             file.path.unlink(missing_ok=True)
-            file.path.with_name(file.path.name + ".leaves").unlink(missing_ok=True)
+            record_beside(file.path).unlink(missing_ok=True)
             part.reopen()
             del self._became[part.folder.name]
             self._parts[part.folder.name] = part
@@ -235,7 +235,7 @@ class EmbeddedStore:
         spans = {span.name: span for span in (*file.record.spans, *slices)}
         if len(spans) > len(file.record.spans):
             record = Record(file.record.size, tuple(spans.values()))
-            write_atomically(file.path.with_name(file.path.name + ".leaves"), record.encode())
+            write_atomically(record_beside(file.path), record.encode())
             self._files[file.whole.name] = file.with_record(record)
             self._reindex()
 
@@ -310,7 +310,7 @@ class EmbeddedStore:
         try:
             with room(self._folder):
                 sync_file(path)
-                sync_file(path.with_name(path.name + ".leaves"))
+                sync_file(record_beside(path))
                 sync_folder(self._objects)
         except FileNotFoundError as error:
             raise ContentUnavailable(f"The file {digest.hex()} was dropped meanwhile.", "Fetch it again.") from error
@@ -337,7 +337,7 @@ class EmbeddedStore:
             self._spend(hashed.size, True)
             final = self._objects / hashed.digest.hex()
             record = Record(hashed.size, (Span(hashed.digest, 0, hashed.leaf_list),))
-            record_path = final.with_name(final.name + ".leaves")
+            record_path = record_beside(final)
             try:
                 write_atomically(record_path, record.encode(), flush=flush)
                 self._rename(path, final)
@@ -511,7 +511,7 @@ class EmbeddedStore:
         """Called with the lock held."""
         self._end_unflushed(file.whole.name)
         file.path.unlink(missing_ok=True)
-        file.path.with_name(file.path.name + ".leaves").unlink(missing_ok=True)
+        record_beside(file.path).unlink(missing_ok=True)
         self._spend(-file.record.size, False)
 
     def _take_gone(self) -> list[EmbeddedPart]:

@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 
 from swarmp2p.content.unixfs import HASH_SIZE, chunk_count, leaf_at
 from swarmp2p.core.types import Digest
@@ -10,6 +11,11 @@ from swarmp2p.core.types import Digest
 _MAGIC = b"swarmp2p-leaves-1\n"
 _HEAD = struct.Struct(">QI")
 _SPAN = struct.Struct(">32sII")
+
+
+def record_beside(path: Path) -> Path:
+    """Where the record of the whole file at this path is."""
+    return path.with_name(path.name + ".leaves")
 
 
 @dataclass(frozen=True, slots=True)

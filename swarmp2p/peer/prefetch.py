@@ -12,18 +12,17 @@ import trio
 
 from swarmp2p.content.interface import Target
 from swarmp2p.content.unixfs import chunk_count
-from swarmp2p.core.election import duties, permutation
+from swarmp2p.core.election import duties
 from swarmp2p.core.errors import MessageRefused, SwarmError
 from swarmp2p.core.messages import Hint
-from swarmp2p.core.slices import chunk_range, leaders_in_force, stretches
+from swarmp2p.core.slices import chunk_range, stretches
 from swarmp2p.core.types import NO_DIGEST, Address, Bitmap, Digest, Phase, bits
 from swarmp2p.failures import unwrapped
-from swarmp2p.identity import keccak256
 from swarmp2p.network.wire import decode_message, encode_hint
 from swarmp2p.peer.context import Context
 from swarmp2p.peer.delivery import Delivery
 from swarmp2p.peer.following import PATIENCE
-from swarmp2p.peer.writing import Room, Taking, writing_name
+from swarmp2p.peer.writing import Room, Taking, guessed_order, writing_name
 
 TOPIC = "updates"
 """Of what is on its way to the chain."""
@@ -173,12 +172,10 @@ class Prefetch:
 
     def _guess(self) -> list[int]:
         """Chunks of the merged model in the slices that this member will probably be on duty for."""
-        view, config, roster = self._ctx.view, self._ctx.config, self._roster()
-        me = view.member(self._ctx.store.me)
-        if me is None or not roster >> me.index & 1:
+        config, me = self._ctx.config, self._ctx.view.member(self._ctx.store.me)
+        order, k = guessed_order(self._ctx.view, config)
+        if me is None or me.index not in order:
             return []
-        order = permutation(roster, view.seed, keccak256)
-        k = leaders_in_force(config.k_max, len(order), config.chunks)
         return [
             chunk for slice_ in duties(order, me.index, k, config.q) for chunk in chunk_range(slice_, k, config.chunks)
         ]

@@ -37,12 +37,17 @@ def writing_name(round_: int, base: Digest, member: Address) -> Digest:
     return hashlib.sha256(b"swarmp2p update in the making" + round_.to_bytes(8, "big") + base + member).digest()
 
 
+def guessed_order(view: View, config: Config) -> tuple[tuple[int, ...], int]:
+    """The order of the members, and the leaders in force, if all submit that are waited for: known only at the seal."""
+    order = permutation(view.wait_for | view.submitted, view.seed, keccak256)
+    return order, leaders_in_force(config.k_max, len(order), config.chunks)
+
+
 def first_chunk(view: View, config: Config, me: Address) -> int:
     """Of the own update, the chunk to begin with: each member begins with what another one needs (turns.py)."""
-    member, order = view.member(me), permutation(view.wait_for | view.submitted, view.seed, keccak256)
+    member, (order, k) = view.member(me), guessed_order(view, config)
     if member is None or member.index not in order:
         return 0
-    k = leaders_in_force(config.k_max, len(order), config.chunks)
     slice_ = order.index(member.index) * k // len(order)
     return chunk_range((slice_ + 1) % k, k, config.chunks).start
 
