@@ -232,12 +232,14 @@ class EmbeddedPart:
         with self._lock:
             if self._handle is None:
                 return
-            # A descriptor of its own, so that nobody waits for the lock while the disk is busy.
-            handle, final, encoded = os.dup(self._handle), self._final, self.record.encode()
+            final = self._final
+            if final is None:
+                # A descriptor of its own, so that nobody waits for the lock while the disk is busy.
+                handle, encoded = os.dup(self._handle), self.record.encode()
+        if final is not None:
+            self._settle(final)
+            return
         try:
-            if final is not None:
-                self._settle(final)
-                return
             with room(self.folder):
                 os.fsync(handle)
                 with contextlib.suppress(FileNotFoundError):  # it became a file meanwhile, which has its own record

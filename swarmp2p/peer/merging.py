@@ -104,11 +104,10 @@ class Merging:
         all that it fetched can be fetched again."""
         try:
             await self._thread(part.flush)
-        except ContentUnavailable:  # collected meanwhile: it is not the head
+        except BaseException as error:
             self._ctx.store.held.discard(digest)
-        except BaseException:
-            self._ctx.store.held.discard(digest)
-            raise
+            if not isinstance(error, ContentUnavailable):  # else it was collected meanwhile: it is not the head
+                raise
 
     async def _complete(self, digest: Digest, built: _Built) -> Part:
         """Fetch what is missing slice by slice: the root is served only by those who have the model whole, and right

@@ -102,19 +102,23 @@ class Prefetch:
 
     def _announced(self) -> list[tuple[Address, Digest]]:
         """Updates whose submission is on its way to the chain, one a member."""
-        view, announced = self._ctx.view, self._ctx.announced
+        announced, round_ = self._ctx.announced, self._ctx.view.round
+        hints = [(address, announced[address]) for address in self._awaited() if address in announced]
+        return [(address, hint.digest) for address, hint in hints if hint.round == round_]
+
+    def _awaited(self) -> list[Address]:
+        """Members that the round waits for, and who have not submitted."""
+        view = self._ctx.view
         awaited = [view.member_at(index) for index in bits(view.wait_for & ~view.submitted)]
-        hints = [(m.address, announced[m.address]) for m in awaited if m is not None and m.address in announced]
-        return [(address, hint.digest) for address, hint in hints if hint.round == view.round]
+        return [member.address for member in awaited if member is not None]
 
     def _writing(self) -> list[Address]:
         """Members whose updates may be had while they are written, and of which none is taken so far."""
-        view, me = self._ctx.view, self._ctx.store.me
-        awaited = [view.member_at(index) for index in bits(view.wait_for & ~view.submitted)]
-        addresses = {member.address for member in awaited if member is not None and member.address != me}
-        addresses -= {address for address, hint in self._ctx.announced.items() if hint.round == view.round}
-        writers = {address for address, round_ in self._writers.items() if round_ == view.round}
-        return [] if self._ctx.turns.fast else sorted((addresses & writers) - self._takings.keys())
+        if self._ctx.turns.fast:
+            return []
+        named = {address for address, _ in self._announced()} | {self._ctx.store.me} | self._takings.keys()
+        writing = [each for each in self._awaited() if self._writers.get(each) == self._ctx.view.round]
+        return [address for address in writing if address not in named]
 
     async def _take(self, member: Address, taking: Taking) -> None:
         """Take a member's update while it is written. Where links are fast this would only cost computing."""
