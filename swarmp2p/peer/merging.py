@@ -424,11 +424,11 @@ class Merging:
         self._built[digest] = built
         current.roots[action.excluded, action.slices] = digest
         ctx.wake()
-        with trio.CancelScope(shield=True):  # it is wanted no more
-            await self._finish_if_whole(current, action.excluded, digest)
+        await self._finish_if_whole(current, action.excluded, digest)
 
     async def _finish_if_whole(self, current: RoundStore, excluded: Bitmap, digest: Digest) -> None:
-        """A merged model that is here whole can be asked for by its root at once, before the chain names it."""
+        """A merged model that is here whole can be asked for by its root at once, before the chain names it. Once it has its
+        name nobody wants this any more, or anything else that would flush it: it goes on to its end."""
 
         def finish() -> Part | None:
             part = self._assembly(current, excluded)
@@ -437,9 +437,10 @@ class Merging:
             _finish(part, digest)
             return part
 
-        part = await self._thread(finish)
-        if part is not None:
-            await self._flush(part, digest)
+        with trio.CancelScope(shield=True):
+            part = await self._thread(finish)
+            if part is not None:
+                await self._flush(part, digest)
 
 
 def _finish(part: Part, digest: Digest) -> None:
