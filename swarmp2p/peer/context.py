@@ -90,6 +90,8 @@ class Context:
     broadcast: Broadcast = field(default_factory=Broadcast)
     own_update: trio.Lock = field(default_factory=trio.Lock)
     """Held from when the own update is put into the store until `store.update` names it: nothing is collected then."""
+    collected_at: Digest | None = None
+    """The last head that was here when the store was rid of what is not needed: what it was merged from is gone."""
     _schema: Schema | None = None
     _changed: trio.Event = field(default_factory=trio.Event)
 

@@ -136,6 +136,7 @@ class Merging:
         """Drop what was needed and is not any more; and what is not needed and was not the last time either, since it may
         have come in meanwhile."""
         ctx = self._ctx
+        head = ctx.view.head if ctx.view.head in ctx.store.held else None
         earlier = await self._earlier()
 
         def collect() -> tuple[set[Digest], set[Digest]]:
@@ -149,6 +150,7 @@ class Merging:
 
         async with ctx.own_update:
             self._wanted, self._unwanted = await self._thread(collect)
+        ctx.collected_at = head or ctx.collected_at
         ctx.store.held &= action.digests | {ctx.view.head}
         self._built = {d: built for d, built in self._built.items() if self._may_be_finished(built.assembly)}
 

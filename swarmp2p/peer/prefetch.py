@@ -55,7 +55,7 @@ class Prefetch:
                 if collecting != self._collecting:
                     self._forget()
                     self._collecting = collecting
-                if collecting is not None:
+                if collecting is not None and self._has_room():
                     for address, digest in [*self._submitted(), *self._announced()]:
                         if digest not in self._had:
                             self._had.add(digest)
@@ -64,6 +64,10 @@ class Prefetch:
                         self._takings[address] = Taking(self._room, partial(self._came, address))
                         nursery.start_soon(self._take, address, self._takings[address])
                 await changed.wait()
+
+    def _has_room(self) -> bool:
+        """Whether the last round's updates are gone: those of two rounds would be more than a disk is asked to hold."""
+        return self._ctx.collected_at == self._ctx.view.head
 
     def _forget(self) -> None:
         """The round is sealed: what has no leaf list by now is fetched as any other."""
