@@ -5,6 +5,7 @@ guess costs a transfer, nothing else: `decide` neither knows nor needs to know o
 """
 
 import logging
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -16,7 +17,7 @@ from swarmp2p.core.election import duties
 from swarmp2p.core.errors import MessageRefused, SwarmError
 from swarmp2p.core.messages import Hint
 from swarmp2p.core.slices import chunk_range, stretches
-from swarmp2p.core.types import NO_DIGEST, Address, Bitmap, Digest, Phase, bits
+from swarmp2p.core.types import CHUNK_SIZE, NO_DIGEST, Address, Bitmap, Digest, Phase, bits
 from swarmp2p.failures import unwrapped
 from swarmp2p.network.wire import decode_message, encode_hint
 from swarmp2p.peer.context import Context
@@ -28,6 +29,25 @@ TOPIC = "updates"
 """Of what is on its way to the chain."""
 
 _log = logging.getLogger(__name__)
+
+
+class Allowance:
+    """Chunks that may be fetched before a round is sealed, shared out to whose updates come first."""
+
+    def __init__(self) -> None:
+        self._granted: dict[Address, int] = {}
+
+    def grant(self, member: Address, chunks: Iterable[int], most: int) -> list[int]:
+        """Of a member's update, the chunks that may be fetched: the first ones, of `most` in all. Asking again, with the same
+        chunks, gives no more and no fewer than before if `most` is the same."""
+        left = most - sum(count for other, count in self._granted.items() if other != member)
+        granted = sorted(chunks)[: max(0, left)]
+        self._granted[member] = len(granted)
+        return granted
+
+    def clear(self) -> None:
+        """Another round."""
+        self._granted.clear()
 
 
 class Prefetch:
@@ -44,6 +64,7 @@ class Prefetch:
         """Members that said they are writing their updates, of which round."""
         self._takings: dict[Address, Taking] = {}
         self._room = Room()
+        self._allowance = Allowance()
 
     async def run(self) -> None:
         """Look at each submission, new or announced, until cancelled."""
@@ -72,6 +93,7 @@ class Prefetch:
     def _forget(self) -> None:
         """The round is sealed: what has no leaf list by now is fetched as any other."""
         self._had.clear()
+        self._allowance.clear()
         for taking in self._takings.values():
             if not taking.proven:
                 taking.drop()
@@ -132,7 +154,8 @@ class Prefetch:
         try:
             with taking.scope, unwrapped():
                 schema, guess = await ctx.schema(), self._guess()
-                taking.wanted = await trio.to_thread.run_sync(ctx.rule.update_chunks, schema, guess)
+                needed = await trio.to_thread.run_sync(ctx.rule.update_chunks, schema, guess)
+                taking.wanted = self._allowance.grant(member, needed, self.most())
                 async with self._turn_of(member):
                     for first, end in stretches(taking.wanted):
                         await ctx.fetcher.follow(name, total, member, taking.take, range(first, end))
@@ -162,7 +185,8 @@ class Prefetch:
                             taking.prove(target)
                         return target, ctx.rule.update_chunks(schema, guess)
 
-                    target, chunks = await trio.to_thread.run_sync(prepare)
+                    target, needed = await trio.to_thread.run_sync(prepare)
+                    chunks = self._allowance.grant(member, needed, self.most())
                     if taking is not None:
                         await taking.settled(PATIENCE)
                 async with self._turn_of(member):
@@ -177,6 +201,13 @@ class Prefetch:
 
     def _roster(self) -> Bitmap:
         return self._ctx.view.wait_for | self._ctx.view.submitted
+
+    def most(self) -> int:
+        """Chunks that may be here before the seal: beside the head, the best model and the own update, a disk is asked for no
+        more than one model besides the round's inputs. (What a rule reads of earlier models comes on top.)"""
+        view, config = self._ctx.view, self._ctx.config
+        others = self._roster().bit_count() - 1
+        return (others * config.update_size + (1 - len({view.head, view.best})) * config.size) // CHUNK_SIZE
 
     def _guess(self) -> list[int]:
         """Chunks of the merged model in the slices that this member will probably be on duty for."""

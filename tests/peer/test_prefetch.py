@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -13,15 +14,15 @@ from swarmp2p.core.config import Knobs
 from swarmp2p.core.decide import decide
 from swarmp2p.core.errors import ContentUnavailable
 from swarmp2p.core.store import Store
-from swarmp2p.core.types import Address, Digest
+from swarmp2p.core.types import CHUNK_SIZE, Address, Digest
 from swarmp2p.core.view import View
 from swarmp2p.identity import keccak256
 from swarmp2p.peer.events import Broadcast
 from swarmp2p.peer.merging import Merging
-from swarmp2p.peer.prefetch import Prefetch
+from swarmp2p.peer.prefetch import Allowance, Prefetch
 from swarmp2p.peer.turns import Turns
 from swarmp2p.testing.memory_content import MemoryStore
-from tests.core.builders import CONFIG, HEAD, MERGED, T0, a_store, collecting, of, update_of
+from tests.core.builders import CONFIG, HEAD, MERGED, T0, a_store, address, collecting, of, update_of
 
 
 class NothingToBeHad:
@@ -82,4 +83,26 @@ async def test_updates_are_prefetched_once_those_of_the_last_round_are_gone(nurs
     assert peer.fetcher.asked == [update_of(1)]
     await peer.collect()
     assert peer.fetcher.asked == [update_of(1)] * 2
+    content.close()
+
+
+def test_no_more_is_granted_than_there_is_room_for() -> None:
+    allowance = Allowance()
+    assert allowance.grant(address(1), {7, 5, 6}, 4) == [5, 6, 7]
+    assert allowance.grant(address(2), range(3), 4) == [0]
+    assert allowance.grant(address(1), {7, 5, 6}, 4) == [5, 6, 7]
+    assert allowance.grant(address(3), range(3), 4) == []
+    assert allowance.grant(address(2), range(3), 5) == [0, 1]
+    assert allowance.grant(address(2), range(3), -1) == []
+    allowance.clear()
+    assert allowance.grant(address(3), range(3), 4) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("size", "same", "models"), [(3, False, 1), (3, True, 2), (4, False, 2), (1, True, 0)])
+def test_before_the_seal_a_disk_holds_one_model_more_than_the_inputs(size: int, same: bool, models: int) -> None:
+    """Head, best and own update, and as many chunks of others' as are left of that."""
+    content = MemoryStore()
+    view = collecting(size, best=HEAD if same else MERGED)
+    peer = Peer(view, a_store(), content)
+    assert peer.prefetch.most() == models * CONFIG.size // CHUNK_SIZE
     content.close()
