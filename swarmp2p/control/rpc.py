@@ -64,8 +64,8 @@ class RpcClient:
         self._timeout = timeout
         self._poll_interval = poll_interval
         # trust_env: a proxy set for the web must not come between a peer and the node on its own machine.
-        self._client = httpx.AsyncClient(timeout=timeout, trust_env=False, transport=transport)
-        self._nodes = [Node(self._client, url, chain_id, timeout) for url in urls]
+        self._transport = transport or httpx.AsyncHTTPTransport(trust_env=False)
+        self._nodes = [Node(self._transport, url, chain_id, timeout) for url in urls]
         self._current = 0
         self._look_back_at = 0.0
         self._long_poll = True
@@ -81,7 +81,7 @@ class RpcClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def call(
         self,

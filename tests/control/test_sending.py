@@ -1,6 +1,8 @@
 """Transactions that meet trouble on their way: lost answers, crashes, nonces taken by others, nodes that fail."""
 
+import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,28 @@ async def test_unusable_answers_count_as_none(answer: Any, autojump_clock: trio.
         with pytest.raises(ChainUnreachable, match="http://a") as caught:
             await rpc.block_number()
         assert caught.value.mend
+
+
+async def test_who_asks_is_told_by_the_url() -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json={"jsonrpc": "2.0", "id": 1, "result": "0x7"})
+
+    for url in ("http://me%40here:p%3Aw@a:8545/key", "http://a:8545/key"):
+        async with RpcClient([url], transport=httpx.MockTransport(answer)) as rpc:
+            assert await rpc.block_number() == 7
+    credentials = base64.b64encode(b"me@here:p:w").decode()
+    assert [request.headers.get("authorization") for request in asked] == [f"Basic {credentials}", None]
+    assert {(request.headers["host"], request.url.path) for request in asked} == {("a:8545", "/key")}
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://a:port", "http://"])
+async def test_a_url_that_is_none_is_named(url: str, autojump_clock: trio.abc.Clock) -> None:
+    async with RpcClient([url]) as rpc:
+        with pytest.raises(ChainUnreachable, match=re.escape(url)):
+            await rpc.block_number()
 
 
 async def test_each_node_is_asked_for_its_chain() -> None:

@@ -43,7 +43,9 @@ bodies: st.SearchStrategy[RoundMessage] = st.one_of(claims, objections, attestat
 
 @given(bodies, signatures)
 def test_signed_messages_come_back(body: RoundMessage, signature: bytes) -> None:
-    assert decode_message(encode_signed(body, signature)) == (body, signature)
+    data = encode_signed(body, signature)
+    assert decode_message(data) == (body, signature)
+    assert dag_cbor.encode(dag_cbor.decode(data)) == data
 
 
 @given(rounds, digests)
@@ -104,6 +106,30 @@ def test_cids_of_whatever_kind_are_refused(start: bytes, rest: bytes) -> None:
     for decode in (decode_message, decode_decision, decode_receipts):
         with pytest.raises(MessageRefused):
             decode(cid_of(start + rest))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "c240",  # a large number
+        "c48200 01",  # a decimal fraction
+        "c5821b00000000ffffffff01",  # a power of two with more digits than there is memory for
+        "d81c80",  # what is referred to elsewhere
+        "d82342285b",  # a regular expression
+        "d9d9f780",  # a list that is called CBOR
+        "d9fffe80",  # a tag that nobody knows
+        "a0",
+        "f6",
+        "f97e00",  # not a number
+        "1800",  # 0, not in its shortest form
+        "818181818181818100",
+    ],
+)
+def test_what_no_message_has_is_refused(data: str) -> None:
+    for fields in (b"\x81" + bytes.fromhex(data), bytes.fromhex(data)):
+        for decode in (decode_message, decode_decision, decode_receipts):
+            with pytest.raises(MessageRefused):
+                decode(fields)
 
 
 values = st.recursive(
