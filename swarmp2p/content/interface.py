@@ -2,7 +2,8 @@
 
 A *digest* (32 bytes) names a whole file; the *slice digest* (sha256 of the concatenated leaf hashes) names a range of
 chunks of a merged model. Both are *objects*: leaf list and chunks are served under either name. Everything here that is
-not `async` is blocking and thread-safe: call it in a worker thread (`trio.to_thread.run_sync`), never in trio's.
+not `async` is thread-safe and, unless it says otherwise, blocking: call it in a worker thread (`trio.to_thread.run_sync`),
+never in trio's.
 """
 
 from collections.abc import Callable, Collection
@@ -26,7 +27,8 @@ class Target(Protocol):
         """Expected leaf hashes, 32 bytes a chunk, already verified against `object`."""
 
     def missing(self, first: int = 0, end: int | None = None) -> list[int]:
-        """Indexes in [first, end) that are not here yet, ascending."""
+        """Indexes in [first, end) that are not here yet, ascending. From memory, without waiting for anything: for trio's
+        thread too."""
 
     def write_chunk(self, index: int, data: bytes | memoryview) -> None:
         """Verify a chunk against its leaf and store it.
@@ -134,7 +136,8 @@ class ContentStore(Protocol):
         """Write a verified copy, atomically. Raises ContentUnavailable, ContentCorrupt, QuotaExceeded."""
 
     def leaf_list(self, name: Digest) -> bytes | None:
-        """The leaf list of an object (file, partial file or slice), verified when it came in; None if not here."""
+        """The leaf list of an object (file, partial file or slice), verified when it came in; None if not here. From memory,
+        without waiting for anything: for trio's thread too."""
 
     def held(self, name: Digest) -> bytes | None:
         """Which chunks of an object are here: bit i (from the low bit of byte 0) for chunk i; None for an unknown one."""

@@ -1,5 +1,7 @@
 """Between libp2p PeerIDs and member addresses: a secp256k1 PeerID inlines the public key (DESIGN, section 3)."""
 
+from functools import lru_cache
+
 from coincurve import PublicKey
 from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.secp256k1 import Secp256k1PrivateKey, Secp256k1PublicKey
@@ -19,7 +21,11 @@ def peer_id_of(public_key: bytes) -> ID:
 
 def address_of_peer(peer_id: ID) -> Address | None:
     """The member address of a PeerID; None for one of another kind of key, which no member can have."""
-    data = peer_id.to_bytes()
+    return _address_in(peer_id.to_bytes())
+
+
+@lru_cache(maxsize=1024)  # whoever asks who is connected asks for all of them each time
+def _address_in(data: bytes) -> Address | None:
     if len(data) != len(_PREFIX) + 33 or not data.startswith(_PREFIX):
         return None
     try:

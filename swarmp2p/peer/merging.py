@@ -95,6 +95,7 @@ class Merging:
                 await ctx.fetcher.fetch_file(digest, ctx.config.size)
         ctx.store.held.add(digest)
         ctx.emit("held", action.round, cid=ctx.cid(digest))
+        ctx.wake()
         if part is not None:
             with trio.CancelScope(shield=True):  # it is wanted no more
                 await self._flush(part, digest)
@@ -206,7 +207,8 @@ class Merging:
 
     async def _leaf_list(self, current: RoundStore, index: int, digest: Digest) -> bytes:
         ctx = self._ctx
-        known = await self._thread(lambda: ctx.content.leaf_list(digest))
+        await trio.lowlevel.checkpoint()
+        known = ctx.content.leaf_list(digest)
         if known is not None:
             return known
         origin = ctx.view.member_at(index)
@@ -224,12 +226,12 @@ class Merging:
         ctx = self._ctx
         leaf_list = await self._leaf_list(current, member.index, member.digest)
 
-        def look() -> tuple[Target, list[tuple[int, int]]]:
+        def begin() -> Target:
             part = ctx.content.begin(member.digest, ctx.config.update_size, leaf_list)
-            target = part.target(0, leaf_list, member.digest)
-            return target, [run for run in stretches(chunks) if target.missing(*run)]
+            return part.target(0, leaf_list, member.digest)
 
-        target, missing = await self._thread(look)
+        target = await self._thread(begin)
+        missing = [run for run in stretches(chunks) if target.missing(*run)]
         if not missing:  # nor is a turn waited for
             return
         async with ctx.turn_of(member.index):
@@ -382,27 +384,22 @@ class Merging:
         with trio.move_on_after(NEARLY):
             await self._following.settled(key)
 
-        def followed() -> tuple[Part, bytes | None]:
+        def followed() -> tuple[Part, Target | None]:
             part = self._assembly(current, action.excluded)
-            return part, part.leaf_list(chunks.start, chunks.stop)
+            leaf_list = part.leaf_list(chunks.start, chunks.stop)
+            whole = leaf_list is not None and slice_digest(leaf_list) == action.digest
+            return part, part.target(chunks.start, leaf_list, action.digest) if leaf_list and whole else None
 
-        part, leaf_list = await self._thread(followed)
-        if leaf_list is None or slice_digest(leaf_list) != action.digest:
+        part, target = await self._thread(followed)
+        if target is None:
             leaf_list = await ctx.fetcher.fetch_leaf_list(action.digest, prefer=claimants)
-        known = leaf_list
-        self._leaf_lists[action.digest] = leaf_list
+            target = await self._thread(partial(part.target, chunks.start, leaf_list, action.digest))
+        self._leaf_lists[action.digest] = target.leaf_list
         current.slice_lists.add(action.digest)
         ctx.wake()
         await self._following.settled(key)
-
-        def look() -> tuple[Target, list[int]]:
-            target = part.target(chunks.start, known, action.digest)
-            return target, target.missing()
-
-        target, missing = await self._thread(look)
         self._claimed_chunks.append(chunks)
-        if missing:
-            await ctx.fetcher.fetch_chunks(target, prefer=claimants)
+        await ctx.fetcher.fetch_chunks(target, prefer=claimants)
         current.slices_held.add((action.excluded, action.slice, action.digest))
         for (excluded, slices), merged in list(current.roots.items()):
             if excluded == action.excluded and action.digest in slices:

@@ -41,6 +41,7 @@ async def test_who_knows_only_the_whole_model_completes_a_slice(nursery: trio.Nu
         config=SimpleNamespace(size=head.size),
         store=SimpleNamespace(held=set()),
         emit=lambda *_, **__: None,
+        wake=lambda: None,
         cid=lambda digest: digest.hex(),
     )
     half = 2 * HASH_SIZE
@@ -61,7 +62,7 @@ async def test_who_knows_only_the_whole_model_completes_a_slice(nursery: trio.Nu
 
 
 async def test_a_model_that_has_its_name_is_flushed_though_its_last_slice_is_wanted_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As soon as it is here its slices are not, and whoever fetched the last of these is cancelled."""
     head = hash_bytes(DATA)
@@ -74,6 +75,7 @@ async def test_a_model_that_has_its_name_is_flushed_though_its_last_slice_is_wan
     current.roots[0, (slice_,)] = head.digest
     context: Any = SimpleNamespace(
         content=store,
+        fetcher=Fetcher(store, Memory(nursery, {})),
         config=SimpleNamespace(size=head.size, chunks=part.chunks),
         store=SimpleNamespace(held=set(), round=current),
         wake=lambda: None,

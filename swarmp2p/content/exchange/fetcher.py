@@ -49,7 +49,7 @@ class Fetcher:
     caller's business. All of them may also raise QuotaExceeded.
 
     Args:
-        store: called in worker threads.
+        store: called in worker threads, where it may have to wait.
         carrier: connections to members.
         direct: faster connections, to those that can be dialled; None: none.
         limits: windows and times (pull.py).
@@ -99,11 +99,12 @@ class Fetcher:
         def digest_of(leaves: bytes) -> Digest:
             return slice_digest(leaves) if size is None else root(leaves, size).digest
 
+        await trio.lowlevel.checkpoint()
         if size is not None and chunk_count(size) == 1:
             return name  # a file of one chunk is its own leaf, so there is nothing to ask for
 
         async def work() -> bytes:
-            known = await self._offload(self._store.leaf_list, name)
+            known = self._store.leaf_list(name)
             if known is None:
                 known = await self._ask_leaf_list(name, None if size is None else chunk_count(size), digest_of, prefer)
                 if size is not None:
@@ -126,7 +127,8 @@ class Fetcher:
         self, target: Target, first: int = 0, end: int | None = None, *, prefer: Sequence[Address] = ()
     ) -> None:
         """Chunks [first, end) of the target's object, counted from the object's first chunk, into the target."""
-        while missing := await self._offload(target.missing, first, end):
+        await trio.lowlevel.checkpoint()
+        while missing := target.missing(first, end):
             keys = [(target.object, index) for index in missing]
             others = [self._busy[key] for key in keys if key in self._busy]
             mine = [key for key in keys if key not in self._busy]
