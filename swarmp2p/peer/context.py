@@ -198,11 +198,12 @@ class Context:
         return member.address if member else b""
 
     def turn_of(
-        self, index: int | None, roster: Bitmap | None = None, *, last: bool = False
+        self, index: int | None, chunks: int, roster: Bitmap | None = None, *, last: bool = False
     ) -> AbstractAsyncContextManager[None]:
         """For the time in which content comes from a member (turns.py).
 
         Args:
+            chunks: that will come.
             roster: of the round; None: that of the sealed one.
             last: what others wait for goes first.
         """
@@ -210,7 +211,7 @@ class Context:
         order = permutation(view.roster if roster is None else roster, view.seed, keccak256)
         own, other = (order.index(i) if i in order else None for i in (None if me is None else me.index, index))
         place = place_after(own, other, len(order))
-        return self.turns.turn(place, lambda: self.fetcher.arrived.count, TURN_PATIENCE, last=last)
+        return self.turns.turn(place, chunks, lambda: self.fetcher.arrived.count, TURN_PATIENCE, last=last)
 
     def rank(self) -> int | None:
         """This member's rank for slice 0 while a round merges."""

@@ -122,7 +122,7 @@ class Following:
 
                 await self._own_first(current, excluded)
                 member = ctx.view.member(leader)
-                async with ctx.turn_of(None if member is None else member.index, last=True):
+                async with ctx.turn_of(None if member is None else member.index, len(chunks) - already, last=True):
                     await ctx.fetcher.follow(live, len(chunks), leader, take, range(already, len(chunks)))
         except SwarmError as error:
             _log.info("could not follow slice %d: %s", slice_, error)

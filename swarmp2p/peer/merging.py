@@ -234,7 +234,7 @@ class Merging:
         missing = [run for run in stretches(chunks) if target.missing(*run)]
         if not missing:  # nor is a turn waited for
             return
-        async with ctx.turn_of(member.index):
+        async with ctx.turn_of(member.index, sum(end - first for first, end in missing)):
             for first, end in missing:
                 with self._noting_failure(current, member.index):
                     await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member.address])

@@ -156,7 +156,7 @@ class Prefetch:
                 schema, guess = await ctx.schema(), self._guess()
                 needed = await trio.to_thread.run_sync(ctx.rule.update_chunks, schema, guess)
                 taking.wanted = self._allowance.grant(member, needed, self.most())
-                async with self._turn_of(member):
+                async with self._turn_of(member, len(taking.wanted)):
                     for first, end in stretches(taking.wanted):
                         await ctx.fetcher.follow(name, total, member, taking.take, range(first, end))
         except SwarmError as error:
@@ -189,15 +189,15 @@ class Prefetch:
                     chunks = self._allowance.grant(member, needed, self.most())
                     if taking is not None:
                         await taking.settled(PATIENCE)
-                async with self._turn_of(member):
+                async with self._turn_of(member, len(chunks)):
                     for first, end in stretches(chunks):
                         await ctx.fetcher.fetch_chunks(target, first, end, prefer=[member])
         except SwarmError as error:
             _log.info("could not prefetch: %s", error)
 
-    def _turn_of(self, member: Address) -> AbstractAsyncContextManager[None]:
+    def _turn_of(self, member: Address, chunks: int) -> AbstractAsyncContextManager[None]:
         known = self._ctx.view.member(member)
-        return self._ctx.turn_of(None if known is None else known.index, self._roster())
+        return self._ctx.turn_of(None if known is None else known.index, chunks, self._roster())
 
     def _roster(self) -> Bitmap:
         return self._ctx.view.wait_for | self._ctx.view.submitted

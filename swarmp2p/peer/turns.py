@@ -22,7 +22,9 @@ TELLING_SLOW, TELLING_FAST = 4, 16
 """Chunks that come during a transfer from which on it tells that links are slow, or that they are fast: buffers on the way
 can give out a megabyte at once."""
 STEP, LONGEST = 0.03, 0.3
-"""Seconds that a transfer waits for each one that is due before it, and at most: else all might meet at one link."""
+"""Seconds that a transfer waits at most for each one that is due before it, and in all: else all might meet at one link."""
+SPEED = 400e6
+"""Bytes a second of a transfer that is alone, by which a short one is not waited for longer than it lasts."""
 LOOK = 0.05
 """Seconds between two looks whether a transfer moves."""
 LAST = 1 << 16
@@ -41,18 +43,19 @@ class Turns:
 
     @asynccontextmanager
     async def turn(
-        self, place: int, moved: Callable[[], int], patience: float, *, last: bool = False
+        self, place: int, chunks: int, moved: Callable[[], int], patience: float, *, last: bool = False
     ) -> AsyncIterator[None]:
         """Wait for a turn, and have it for the time of the block.
 
         Args:
             place: of two that wait, the one with the lower goes first; 1 is due first of all.
+            chunks: to be transferred; those that are due before have about as many.
             moved: chunks that came, of any transfer.
             patience: seconds without a chunk after which the turn is another's.
             last: all that are not go first.
         """
         if self.fast and not self._taken.total() and place > 1:
-            await trio.sleep(min(LONGEST, (place - 1) * STEP))
+            await trio.sleep(min(LONGEST, (place - 1) * min(STEP, chunks * CHUNK_SIZE / SPEED)))
         await self._acquire(place, last)
         turn = _Turn(lambda: self._release(place))
         first, since = moved(), trio.current_time()

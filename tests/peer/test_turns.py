@@ -24,7 +24,7 @@ class Line:
     async def transfer(
         self, name: str, place: int, chunks: int = 8, rate: float = 2 * FAST, last: bool = False
     ) -> None:
-        async with self.turns.turn(place, lambda: self.came, PATIENCE, last=last):
+        async with self.turns.turn(place, chunks, lambda: self.came, PATIENCE, last=last):
             self.log.append(f"{name} begins")
             for _ in range(chunks):
                 await trio.sleep(CHUNK_SIZE / rate)
