@@ -191,7 +191,8 @@ class SwarmContract:
 
     async def submit_update(self, round_: int, digest: Digest, weight: int, metric: int, flags: ReportFlag) -> Receipt:
         """Record the own update of a round; the report on the head rides along. `metric` has 6 decimals."""
-        return await self._send(f"submit:{round_}", "submitUpdate", round_, digest, weight, metric, int(flags))
+        receipt = await self._send(f"submit:{round_}", "submitUpdate", round_, digest, weight, metric, int(flags))
+        return replace(receipt, sealed=self._artefact.events["Sealed"].topic in receipt.topics)
 
     async def advance(self, idle: Sequence[int] = ()) -> Receipt:
         """The due transition, and members that missed too much become IDLE."""

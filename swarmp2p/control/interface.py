@@ -19,6 +19,10 @@ class Receipt:
     gas_used: int
     contract: Address | None = None
     """Address of the contract that it created, if it was a deployment."""
+    topics: tuple[bytes, ...] = ()
+    """The first topic of each of its logs: what events it caused."""
+    sealed: bool = False
+    """Whether it was the submission that sealed a round."""
 
 
 @dataclass(frozen=True, slots=True)

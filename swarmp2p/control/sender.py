@@ -204,6 +204,7 @@ class Sender:
             block_number=number,
             gas_used=int(receipt["gasUsed"], 16),
             contract=None if created is None else bytes.fromhex(created[2:]),
+            topics=tuple(bytes.fromhex(log["topics"][0][2:]) for log in receipt["logs"] if log["topics"]),
         )
 
     async def _wait(self, sent: Sent) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from eth_utils.address import to_checksum_address
 
 from swarmp2p.control.fees import Fees
 from swarmp2p.control.interface import PendingTransaction
+from swarmp2p.control.node import is_data
 from swarmp2p.core.types import Address
 
 _DYNAMIC_FEE = 2
@@ -92,7 +93,13 @@ def is_receipt(value: Any) -> bool:
     if value is None:
         return True
     needed = ("blockNumber", "status", "transactionHash", "gasUsed")
-    return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in needed)
+    if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in needed):
+        return False
+    logs = value.get("logs")
+    return isinstance(logs, list) and all(
+        isinstance(log, dict) and isinstance(log.get("topics"), list) and all(map(is_data, log["topics"]))
+        for log in logs
+    )
 
 
 def _number(data: bytes) -> int:

@@ -21,7 +21,7 @@ from swarmp2p.core.errors import ConfigError, SchemaMismatch, SwarmError
 from swarmp2p.core.messages import Hint
 from swarmp2p.core.schema import Schema, require_aligned
 from swarmp2p.core.store import Store
-from swarmp2p.core.types import NO_DIGEST, Address, Bitmap, Digest, Phase, bits
+from swarmp2p.core.types import NO_DIGEST, Address, Bitmap, Digest, Phase
 from swarmp2p.core.view import View
 from swarmp2p.home import Home
 from swarmp2p.identity import Key, keccak256
@@ -83,8 +83,6 @@ class Context:
     leaders_of: dict[int, tuple[Address, ...]] = field(default_factory=dict)
     """Leaders of the last sealed round."""
     turns: Turns = field(default_factory=Turns)
-    hinted: dict[Address, Hint] = field(default_factory=dict)
-    """What each member last said that it has on the chain."""
     announced: dict[Address, Hint] = field(default_factory=dict)
     """What each member last said that it is about to submit."""
     broadcast: Broadcast = field(default_factory=Broadcast)
@@ -173,13 +171,6 @@ class Context:
             while self.view.block_number < block:
                 await self.changed()
 
-    def all_hinted(self) -> bool:
-        """Whether all whom the round waits for have submitted, by the chain or by their own word."""
-        view = self.view
-        said = {address for address, hint in self.hinted.items() if hint.round == view.round}
-        awaited = [view.member_at(index) for index in bits(view.wait_for & ~view.submitted)]
-        return all(member is None or member.address in said for member in awaited)
-
     def cid(self, digest: Digest) -> str:
         """The CID of a model of this swarm, as text."""
         return cid_text(digest, self.config.size)
@@ -190,12 +181,12 @@ class Context:
 
     def leaders(self) -> tuple[Address, ...]:
         """Workers of rank 0 of the sealed round, slice by slice."""
-        order = self.order()
-        return tuple(self._address(index) for index in leaders(order, self.view.k))
+        return self.addresses(leaders(self.order(), self.view.k))
 
-    def _address(self, index: int) -> Address:
-        member = self.view.member_at(index)
-        return member.address if member else b""
+    def addresses(self, indexes: Iterable[int]) -> tuple[Address, ...]:
+        """Of the members with these indexes; nothing in place of one that is gone."""
+        members = [self.view.member_at(index) for index in indexes]
+        return tuple(b"" if member is None else member.address for member in members)
 
     def turn_of(
         self, index: int | None, chunks: int, roster: Bitmap | None = None, *, last: bool = False

@@ -7,6 +7,7 @@ and the only one used.
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 import trio
@@ -32,6 +33,8 @@ class _Letter:
     gossip: bool = True
     lasts: bool = True
     """It is as true later as now."""
+    first: frozenset[Address] = frozenset()
+    """Whom alone it goes to, if they all take it."""
 
 
 class Delivery:
@@ -46,12 +49,16 @@ class Delivery:
         self._reached: OrderedDict[tuple[str, bytes], set[Address]] = OrderedDict()
         self._hearers: dict[str, Validator] = {}
 
-    def send(self, topic: str, data: bytes) -> None:
-        """Bring a message to all members who do not have it yet. Returns at once."""
+    def send(self, topic: str, data: bytes, first: Iterable[Address] = ()) -> None:
+        """Bring a message to all members who do not have it yet. Returns at once.
+
+        Args:
+            first: who need it now. If these can be told directly, all others get it only with the next `send` of it.
+        """
         reached = self._reached.setdefault((topic, data), set())
         while len(self._reached) > REMEMBERED:
             self._reached.popitem(last=False)
-        self._send.send_nowait(_Letter(topic, data, reached))
+        self._send.send_nowait(_Letter(topic, data, reached, first=frozenset(first)))
 
     def nudge(self, topic: str, data: bytes) -> None:
         """Bring a message to all members, even if it is one that they have; it is worth something only now. Returns at
@@ -103,12 +110,19 @@ class Delivery:
     async def _deliver(self, letter: _Letter) -> None:
         others = self._others()
         if self._ctx.tls is not None and len(others) <= FEW:
-            with trio.move_on_after(PATIENCE):
-                async with trio.open_nursery() as nursery:
-                    for member in others - letter.reached:
-                        nursery.start_soon(self._tell, member, letter)
+            if letter.first:
+                await self._tell_each(others & letter.first, letter)
+                if letter.first <= letter.reached:
+                    return
+            await self._tell_each(others, letter)
         if letter.gossip and not others <= letter.reached:
             await self._ctx.host.publish(self._full_name(letter.topic), letter.data)
+
+    async def _tell_each(self, members: Set[Address], letter: _Letter) -> None:
+        with trio.move_on_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                for member in members - letter.reached:
+                    nursery.start_soon(self._tell, member, letter)
 
     async def _tell(self, member: Address, letter: _Letter) -> None:
         tls = self._ctx.tls

@@ -10,7 +10,7 @@ from swarmp2p.core.errors import MessageRefused, PeerUnreachable
 from swarmp2p.core.messages import Hint, RoundMessage, Signed
 from swarmp2p.core.store import RoundStore
 from swarmp2p.core.typed import signing_digest
-from swarmp2p.core.types import NO_DIGEST, Address, Digest, Phase
+from swarmp2p.core.types import Address, Digest, Phase
 from swarmp2p.home import EVIDENCE_FOLDER
 from swarmp2p.identity import keccak256, recover
 from swarmp2p.network.interface import Stream
@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 TOPIC = "round"
 EARLY_MESSAGES = 1024
 """Messages of a round that this peer has not yet seen sealed; kept until its view catches up."""
+FINALIZERS = 2
+"""Members, the first of the round's order, that an attestation is brought to before it is announced to all."""
 SYNC_TIMEOUT = 5.0
 """Seconds for one exchange with one peer."""
 
@@ -88,10 +90,7 @@ class Talk:
 
     def _hear(self, author: Address, message: SignedBody | Hint) -> None:
         if isinstance(message, Hint):
-            self._ctx.hinted[author] = message
-            # A submission that others are still waited for with changes nothing that this peer does.
-            if message.digest == NO_DIGEST or self._ctx.all_hinted():
-                self._ctx.contract.look()
+            self._ctx.contract.look()
         else:
             self._take(author, *message)
 
@@ -138,7 +137,11 @@ class Talk:
         await trio.to_thread.run_sync(ctx.home.journal.remember, body, signature)
         if ctx.store.round is not None:
             ctx.store.round.add(Signed(body, ctx.store.me, signature), own=True)
-        self._delivery.send(TOPIC, encode_signed(body, signature))
+        self._delivery.send(TOPIC, encode_signed(body, signature), self._finalizers() if kind == "attestation" else ())
+
+    def _finalizers(self) -> set[Address]:
+        """Who will finalize, and who will if that one does not; all others are in no hurry to hear of attestations."""
+        return set(self._ctx.addresses(self._ctx.order()[:FINALIZERS])) - {self._ctx.store.me}
 
     async def announce(self, action: Announce) -> None:
         """Send own messages again, to those who may not have them."""

@@ -27,24 +27,23 @@ class Transactions:
         await self._ctx.view_from(receipt.block_number)
 
     async def submit(self, action: SendUpdate) -> None:
-        """submitUpdate, then a hint to the others."""
+        """submitUpdate, then a hint to the others if they need not wait any longer."""
         ctx = self._ctx
         ctx.step("submit", action.round)
-        hint = Hint(action.round, action.digest)
-        self._announce(hint)
+        self._announce(Hint(action.round, action.digest))
         receipt = await ctx.contract.submit_update(
             action.round, action.digest, action.weight, action.metric, action.flags
         )
         ctx.emit("submitted", action.round, gas=receipt.gas_used)
-        ctx.hinted[ctx.store.me] = hint
-        if ctx.all_hinted():
-            ctx.contract.look()
-        self._tell(hint)
+        if receipt.sealed:
+            self._changed(action.round)
         await ctx.view_from(receipt.block_number)
 
-    def _tell(self, hint: Hint) -> None:
+    def _changed(self, round_: int) -> None:
+        """By a transaction of ours: everybody better looks."""
+        self._ctx.contract.look()
         if not self._ctx.contract.notices_at_once:
-            self._hint(hint)
+            self._hint(Hint(round_, NO_DIGEST))
 
     async def advance(self, action: SendAdvance) -> None:
         """advance; that it is no longer due is as good."""
@@ -78,6 +77,5 @@ class Transactions:
                 return
             raise
         ctx.emit("sent", before[0], gas=receipt.gas_used)
-        ctx.contract.look()
-        self._tell(Hint(before[0], NO_DIGEST))
+        self._changed(before[0])
         await ctx.view_from(receipt.block_number)

@@ -54,10 +54,11 @@ class MemoryChain:
             call(self.model)
         except Reverted as error:
             raise TransactionFailed(f"The contract refused: {error.name}.", error=error.name) from None
+        sealed = any(event.name == "Sealed" for event in self.model.events[self._recorded :])
         self._record(sent)
         self._mined.set()
         self._mined = trio.Event()
-        return Receipt(hash=bytes(32), block_number=block.number, gas_used=0)
+        return Receipt(hash=bytes(32), block_number=block.number, gas_used=0, sealed=sealed)
 
     def _record(self, sent: Call | None) -> None:
         """Take down the events of the last call."""

@@ -106,6 +106,7 @@ class Pool:
                 if "0x" + keccak256(raw).hex() == hash_:
                     return {
                         "transactionHash": hash_, "blockNumber": hex(number), "status": "0x1", "gasUsed": "0x5208",
+                        "logs": [],
                     }  # fmt: skip
         return None
 

@@ -81,6 +81,24 @@ async def test_gossip_for_whom_it_does_not_reach_and_again_until_it_does(
     assert len(others.gossip) == 1
 
 
+@pytest.mark.parametrize("answer", [True, False, None, HANGS])
+async def test_who_is_in_no_hurry_is_told_the_next_time_or_at_once_if_others_cannot_be(
+    nursery: trio.Nursery, autojump_clock: MockClock, answer: Answer
+) -> None:
+    others = Others(True, True, answer)
+    nursery.start_soon(others.delivery.run)
+    _, late, *first = (key.address for key in others.keys)
+    others.delivery.send("round", b"attestation", first)
+    await settled()
+    await settled()
+    assert (late in {member for member, _, _ in others.told}) == (answer is not True)
+    assert bool(others.gossip) == (answer is not True)
+    others.told.clear()
+    others.delivery.send("round", b"attestation")
+    await settled()
+    assert {member for member, _, _ in others.told} == ({late} if answer is True else {first[1]})
+
+
 async def test_a_nudge_is_told_each_time_and_a_refusal_is_an_answer(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
