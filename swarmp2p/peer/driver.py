@@ -54,7 +54,7 @@ class Driver:
         self._training = training = Training(context, self._prefetch.announce)
         transactions = Transactions(context, self.talk.hint, self._prefetch.announce)
         self._following = Following(context)
-        merging = Merging(context, self._following)
+        self._merging = merging = Merging(context, self._following)
         self._handlers: dict[type, Callable[[Any], Awaitable[None]]] = {
             act.FetchFile: merging.fetch_file,
             act.FetchLeafList: merging.fetch_leaf_list,
@@ -103,6 +103,7 @@ class Driver:
         changed = ctx.change()
         now = ctx.clock()
         observe(ctx.view, ctx.store, ctx.config, now)
+        self._merging.look_up_leaf_lists()
         self.talk.view_changed()
         observe(ctx.view, ctx.store, ctx.config, now)
         wanted = decide(ctx.view, ctx.store, ctx.config, ctx.knobs, now, keccak256)

@@ -151,7 +151,9 @@ class Merging:
 
         async with ctx.own_update:
             self._wanted, self._unwanted = await self._thread(collect)
-        ctx.collected_at = head or ctx.collected_at
+        if head not in (None, ctx.collected_at):
+            ctx.collected_at = head
+            ctx.wake()
         ctx.store.held &= action.digests | {ctx.view.head}
         self._built = {d: built for d, built in self._built.items() if self._may_be_finished(built.assembly)}
 
@@ -198,6 +200,16 @@ class Merging:
         return set(self._wanted_in)
 
     # ---- updates of others
+
+    def look_up_leaf_lists(self) -> None:
+        """Those that are here need no action to be fetched."""
+        current, content = self._ctx.store.round, self._ctx.content
+        if current is not None:
+            current.leaf_lists.update(
+                member.index
+                for member in current.members
+                if member.index not in current.leaf_lists and content.leaf_list(member.digest) is not None
+            )
 
     async def fetch_leaf_list(self, action: FetchLeafList) -> None:
         """A member's leaf list; that it cannot be had is what an objection is made of."""

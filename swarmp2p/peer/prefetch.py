@@ -64,27 +64,36 @@ class Prefetch:
         """Members that said they are writing their updates, of which round."""
         self._takings: dict[Address, Taking] = {}
         self._room = Room()
+        self._nursery: trio.Nursery | None = None
         self._allowance = Allowance()
 
     async def run(self) -> None:
         """Look at each submission, new or announced, until cancelled."""
         self._delivery.listen(TOPIC, self._hear)
-        async with trio.open_nursery() as nursery:
-            while True:
-                changed = self._ctx.change()
-                collecting = self._ctx.view.round if self._ctx.view.phase is Phase.COLLECTING else None
-                if collecting != self._collecting:
-                    self._forget()
-                    self._collecting = collecting
-                if collecting is not None and self._has_room():
-                    for address, digest in [*self._submitted(), *self._announced()]:
-                        if digest not in self._had:
-                            self._had.add(digest)
-                            nursery.start_soon(self._fetch, address, digest)
-                    for address in self._writing():
-                        self._takings[address] = Taking(self._room, partial(self._came, address))
-                        nursery.start_soon(self._take, address, self._takings[address])
-                await changed.wait()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                while True:
+                    changed = self._ctx.change()
+                    self._look()
+                    await changed.wait()
+        finally:
+            self._nursery = None
+
+    def _look(self) -> None:
+        """Begin to fetch what is new."""
+        collecting = self._ctx.view.round if self._ctx.view.phase is Phase.COLLECTING else None
+        if collecting != self._collecting:
+            self._forget()
+            self._collecting = collecting
+        if collecting is None or self._nursery is None or not self._has_room():
+            return
+        for address, digest in [*self._submitted(), *self._announced()]:
+            if digest not in self._had:
+                self._had.add(digest)
+                self._nursery.start_soon(self._fetch, address, digest)
+        for address in self._writing():
+            self._takings[address] = Taking(self._room, partial(self._came, address))
+            self._nursery.start_soon(self._take, address, self._takings[address])
 
     def _has_room(self) -> bool:
         """Whether the last round's updates are gone: those of two rounds would be more than a disk is asked to hold."""
@@ -118,7 +127,7 @@ class Prefetch:
             self._writers[author] = message.round
         else:
             self._ctx.announced[author] = message
-        self._ctx.wake()
+        self._look()  # nobody else has to
         return True
 
     def _submitted(self) -> list[tuple[Address, Digest]]:

@@ -37,6 +37,8 @@ class Reconciler:
         self._running: dict[Action, trio.CancelScope] = {}
         self._done: set[Action] = set()
         self._rests: dict[Action, tuple[int, float]] = {}
+        self._passed_over: set[type] = set()
+        """Kinds of which one waits until another one has ended."""
         self.trouble: SwarmError | None = None
 
     @property
@@ -47,6 +49,7 @@ class Reconciler:
     def want(self, actions: Iterable[Action]) -> float:
         """Bring the tasks in line with the wanted actions; returns the trio time at which to come again."""
         wanted = dict.fromkeys(actions)
+        self._passed_over.clear()
         come_again = trio.current_time() + 3600.0
         for action, scope in list(self._running.items()):
             if action not in wanted and not isinstance(action, _ONCE):
@@ -59,6 +62,7 @@ class Reconciler:
             if isinstance(action, Wake) or action in self._running or action in self._done:
                 continue
             if isinstance(action, _ONCE) and any(type(running) is type(action) for running in self._running):
+                self._passed_over.add(type(action))
                 continue
             _, not_before = self._rests.get(action, (0, 0.0))
             if not_before > trio.current_time():
@@ -70,11 +74,13 @@ class Reconciler:
         return come_again
 
     async def _run(self, action: Action, scope: trio.CancelScope) -> None:
+        changes = True
         try:
             with scope:
                 await self._carry_out(action)
                 if isinstance(action, _ONCE):
                     self._done.add(action)
+                    changes = type(action) in self._passed_over
                 self._rests[action] = (0, trio.current_time() + REST)
         except self._fatal:
             raise
@@ -82,7 +88,8 @@ class Reconciler:
             self._failed(action, error)
         finally:
             del self._running[action]
-            self._settled()
+            if changes:
+                self._settled()
 
     def _failed(self, action: Action, error: SwarmError) -> None:
         count = self._rests.get(action, (0, 0.0))[0] + 1
