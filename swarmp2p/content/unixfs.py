@@ -11,7 +11,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from multiformats import CID
 
@@ -52,8 +52,7 @@ class Hashed:
     leaf_list: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Subtree:
+class _Subtree(NamedTuple):
     """What a parent says about a child: its CID in binary, bytes of file below it, bytes of blocks below and with it."""
 
     cid: bytes
@@ -169,13 +168,21 @@ def _wrap(children: list[_Subtree], nodes: dict[Digest, bytes]) -> _Subtree:
 def encode_node(children: list[_Subtree]) -> bytes:
     """A dag-pb block: the links (field 2), then the UnixFS message (field 1), in the canonical order of the codec."""
     out = bytearray()
-    for child in children:
-        # Hash, an empty but present Name, and Tsize: the size of the whole sub-tree in blocks, not of the file in it.
-        link = _bytes_field(1, child.cid) + b"\x12\x00" + _int_field(3, child.block_bytes)
-        out += _bytes_field(2, link)
+    for name, _, block_bytes in children:
+        before, after = _around(len(name), block_bytes)
+        out += before + name + after
     unixfs = _int_field(1, _UNIXFS_FILE) + _int_field(3, sum(child.file_bytes for child in children))
     unixfs += b"".join(_int_field(4, child.file_bytes) for child in children)
     return bytes(out + _bytes_field(1, unixfs))
+
+
+@lru_cache(maxsize=64)  # nearly all children of a node are of one size
+def _around(length: int, block_bytes: int) -> tuple[bytes, bytes]:
+    """What comes before and after a CID of this length in a link."""
+    # Hash, an empty but present Name, and Tsize: the size of the whole sub-tree in blocks, not of the file in it.
+    link = _bytes_field(1, bytes(length)) + b"\x12\x00" + _int_field(3, block_bytes)
+    before, after = _bytes_field(2, link).split(bytes(length))
+    return before, after
 
 
 def varint(value: int) -> bytes:
@@ -188,6 +195,7 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+@lru_cache(maxsize=64)
 def _int_field(number: int, value: int) -> bytes:
     return varint(number << 3) + varint(value)
 
