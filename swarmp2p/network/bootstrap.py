@@ -42,7 +42,10 @@ class Bootstrap:
         """Dial until cancelled."""
         async with trio.open_nursery() as self._nursery:
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None  # it closes; something may still become known
 
     def know(self, multiaddrs: Iterable[str]) -> None:
         """Add addresses; all are checked before any is added."""

@@ -70,14 +70,14 @@ class Prefetch:
     async def run(self) -> None:
         """Look at each submission, new or announced, until cancelled."""
         self._delivery.listen(TOPIC, self._hear)
-        try:
-            async with trio.open_nursery() as self._nursery:
+        async with trio.open_nursery() as self._nursery:
+            try:
                 while True:
                     changed = self._ctx.change()
                     self._look()
                     await changed.wait()
-        finally:
-            self._nursery = None
+            finally:
+                self._nursery = None  # it closes; something may still be heard
 
     def _look(self) -> None:
         """Begin to fetch what is new."""
