@@ -72,9 +72,9 @@ class Turns:
             turn.end()
 
     async def _acquire(self, place: int, last: bool) -> None:
+        await trio.lowlevel.checkpoint()  # before it is taken: cancelled here, nobody would give it back
         if self._free(place):
             self._taken[place] += 1
-            await trio.lowlevel.checkpoint()
             return
         self._count += 1
         entry = last, place, self._count, trio.Event()

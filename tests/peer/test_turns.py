@@ -46,6 +46,16 @@ async def test_one_after_the_other_from_the_next_place_on(line: Line) -> None:
     assert line.turns.fast
 
 
+@pytest.mark.parametrize("place", [1, 2])
+async def test_who_is_cancelled_on_the_way_to_a_turn_does_not_keep_it(line: Line, place: int) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await line.transfer("cancelled", place)
+    with trio.fail_after(10):
+        await line.transfer("next", 1)
+    assert line.log == ["next begins", "next ends"]
+
+
 async def test_who_is_due_first_is_not_waited_for_long(line: Line) -> None:
     begun = trio.current_time()
     async with trio.open_nursery() as nursery:
