@@ -399,8 +399,9 @@ class Merging:
         def followed() -> tuple[Part, Target | None]:
             part = self._assembly(current, action.excluded)
             leaf_list = part.leaf_list(chunks.start, chunks.stop)
-            whole = leaf_list is not None and slice_digest(leaf_list) == action.digest
-            return part, part.target(chunks.start, leaf_list, action.digest) if leaf_list and whole else None
+            if leaf_list is None or slice_digest(leaf_list) != action.digest:
+                return part, None
+            return part, part.target(chunks.start, leaf_list, action.digest)
 
         part, target = await self._thread(followed)
         if target is None:
